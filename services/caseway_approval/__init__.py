@@ -1,0 +1,1 @@
+"""Approval opens gates, finds the authority row and applies exactly one decision."""

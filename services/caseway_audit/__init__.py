@@ -1,0 +1,1 @@
+"""Audit seals every topic into Merkle trees and projects the logs into rows."""

@@ -1,0 +1,1 @@
+"""Intake admits submissions once and judges what operators may change."""

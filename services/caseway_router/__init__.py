@@ -1,0 +1,1 @@
+"""The router owns every case: phases, tasks, leases, gates and effects."""

@@ -1,0 +1,1 @@
+"""The SLA watchdog is the only service that owns a clock."""

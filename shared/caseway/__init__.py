@@ -1,0 +1,1 @@
+"""The platform every service stands on: contracts, kernel, casefile, hosting and ops."""

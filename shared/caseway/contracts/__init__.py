@@ -1,0 +1,1 @@
+"""The published language: every byte on a topic is one of these models."""

@@ -1,0 +1,1 @@
+"""The imperative shell: the loop that runs a processor over a log, and the logs."""

@@ -1,0 +1,1 @@
+"""The functional core: processors, folds, identities, registry, calendars; no I/O."""

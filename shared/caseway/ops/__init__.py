@@ -1,0 +1,1 @@
+"""What operators touch: settings, logs, metrics and health."""
