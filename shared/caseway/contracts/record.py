@@ -1,0 +1,51 @@
+"""A record as it lies in a partition, and as it is about to be appended to one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Raw bytes with their coordinates; `at_ms` is the append time of the log, epoch ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A record before it has an offset and an append time."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def size_bytes(self) -> int:
+        """What a broker counts against its message limit, to within its small framing."""
+        return (
+            len(self.key or b"")
+            + len(self.value or b"")
+            + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        )
+
+
+def instant_of(at_ms: int) -> datetime:
+    """Epoch milliseconds as an aware UTC instant."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+def millis_of(instant: datetime) -> int:
+    """An aware instant as epoch milliseconds."""
+    return round(instant.timestamp() * 1000)

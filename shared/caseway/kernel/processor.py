@@ -1,0 +1,132 @@
+"""What a service is: a card naming what it hears and says, and its pure functions.
+
+    decide(state of this case, delivery, registry) -> Step     no I/O, no clock, no randomness
+    evolve(state, event) -> state                              the only way a state changes
+
+A replay only evolves; it never decides again. `evolve` sees neither offset nor append time of
+its own event, so what was folded before the commit equals what is folded after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from caseway.contracts.codec import Event
+from caseway.contracts.envelope import Strength
+from caseway.contracts.fields import Contract
+from caseway.contracts.topics import Topic
+from caseway.kernel.registry import Registry
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who caused a record: `person:ann`, `agent:triage-1`, `submitter:portal`, `system:router`."""
+
+    name: str
+    strength: Strength
+    signers: tuple[str, ...] = ()
+
+    @property
+    def is_person(self) -> bool:
+        """True for a person whose signature or session was verified."""
+        return self.name.startswith("person:")
+
+    @property
+    def is_agent(self) -> bool:
+        """True for an agent whose signature was verified."""
+        return self.name.startswith("agent:")
+
+    @property
+    def short(self) -> str:
+        """The name without its kind."""
+        return self.name.partition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One input as `decide` sees it; `at_ms` is its append time, never before an earlier one's."""
+
+    event: Event
+    topic: str
+    cause: str
+    at_ms: int
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A record for one pool; `agent` "" addresses whoever has the skill."""
+
+    pool: str
+    skill: str
+    agent: str
+    data: Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a decision says: events for the own log in order, offers, and registry facts.
+
+    `definition` and `matrix` are the pins under which it was decided.
+    """
+
+    events: tuple[Contract, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    registry: tuple[Contract, ...] = ()
+    definition: str = ""
+    matrix: str = ""
+
+
+NOTHING = Step()
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A topic a service reads; `hears` are the event types it decides on, others are passed over.
+
+    `needs_barrier`: before deciding, the registry is read to the end seen after the fetch, so a
+    revocation committed before is in force.
+    """
+
+    topic: Topic
+    hears: frozenset[str]
+    needs_barrier: bool = False
+
+
+def _never_due(_state: object) -> int | None:
+    return None
+
+
+def _no_wake(_state: object, _key: str, _now_ms: int) -> Step:
+    return NOTHING
+
+
+def _touches_none(_states: object, _event: Event) -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Card(Generic[S]):
+    """A service as data: who has read one has read five.
+
+    `inputs` stand in the fixed order of fairness. `is_settled` says of a state that nothing but a
+    refusal can come of it, so that snapshots pack it away. `touched` names the cases that a
+    registry event concerns. `due_ms` is when a state wants to be woken, and `wake` what it then
+    says; only the watchdog has them.
+    """
+
+    service: str
+    own: Topic
+    inputs: tuple[Input, ...]
+    state_type: type[S]
+    state_version: int
+    decide: Callable[[S | None, Delivery, Registry], Step]
+    evolve: Callable[[S | None, Event], S | None]
+    is_settled: Callable[[S], bool]
+    touched: Callable[[Mapping[str, S], Event], Iterable[str]] = _touches_none
+    due_ms: Callable[[S], int | None] = _never_due
+    wake: Callable[[S, str, int], Step] = _no_wake
