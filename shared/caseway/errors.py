@@ -41,6 +41,15 @@ class ContractError(CasewayError):
         self.where = where
 
 
+class Unattributable(ContractError):
+    """A readable record that belongs to no known case or comes from no known actor.
+
+    Operator action: none for the service; tell the sender what the dead letter says.
+    """
+
+    code = "contract.unattributable"
+
+
 class CodeTooOld(CasewayError):
     """A sole-writer topic holds a record newer than this code can read.
 

@@ -144,7 +144,7 @@ def _surface(record: Record) -> tuple[dict[str, str], bytes]:
                 f"header {name[:40]!r} is not UTF-8", code="HEADER_TEXT", where=name[:40]
             ) from None
         if name == "content-type":
-            content_type = text
+            content_type = attributes["datacontenttype"] = text
         elif name[3:] in attributes:
             raise ContractError(
                 f"header {name[:40]!r} is there twice", code="HEADER_TWICE", where=name[:40]

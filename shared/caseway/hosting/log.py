@@ -59,8 +59,11 @@ class Writer(Protocol):
 
     epoch: int
 
-    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> None:
-        """Append the drafts and the next input offsets, all or nothing."""
+    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+        """Append the drafts and the next input offsets, all or nothing.
+
+        Returns the offset of the last draft, which is the trailer on the own log.
+        """
 
     async def close(self) -> None:
         """Give the connection back; never commits anything."""

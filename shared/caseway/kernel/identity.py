@@ -18,9 +18,9 @@ def coordinates(generation: str, record: Record) -> str:
     return f"{generation}/{record.topic}/{record.partition}/{record.offset}"
 
 
-def event_id(cause: str, service: str, index: int) -> str:
-    """The id of the index-th event that `service` makes of one cause."""
-    return _hash("event", cause, service, str(index))[:_ID_HEX]
+def event_id(cause: str, service: str, key: str, index: int) -> str:
+    """The id of the index-th event that `service` makes of one cause for one case."""
+    return _hash("event", cause, service, key, str(index))[:_ID_HEX]
 
 
 def case_id_of(namespace: str, source: str, key: str) -> str:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from caseway.contracts import control
-from caseway.contracts.calendar import Calendar
 from caseway.contracts.codec import Event
 from caseway.contracts.control import AgentCard, PersonCard
 from caseway.contracts.fields import Pin
 from caseway.contracts.shard import ShardGenesis
 from caseway.contracts.signing import VerifyKey
 from caseway.errors import IntegrityError
+from caseway.kernel.calendars import CompiledCalendar, compile_calendar
 from caseway.kernel.machine import Machine, compile_definition
 from caseway.kernel.matrix import CompiledMatrix, compile_matrix
 
@@ -39,9 +39,7 @@ class Registry:
     machines_by_digest: dict[str, Machine] = field(default_factory=dict)
     matrices: dict[str, CompiledMatrix] = field(default_factory=dict)
     matrices_by_digest: dict[str, CompiledMatrix] = field(default_factory=dict)
-    matrix_pins: dict[str, Pin] = field(default_factory=dict)
-    calendars: dict[str, Calendar] = field(default_factory=dict)
-    calendar_pins: dict[str, Pin] = field(default_factory=dict)
+    calendars: dict[str, CompiledCalendar] = field(default_factory=dict)
     agents: dict[str, AgentCard] = field(default_factory=dict)
     agents_by_skill: dict[str, tuple[AgentCard, ...]] = field(default_factory=dict)
     persons: dict[str, PersonCard] = field(default_factory=dict)
@@ -87,11 +85,6 @@ def advance(registry: Registry, event: Event, next_offset: int) -> Registry:
     return replace(registry, position=next_offset, **(fold(registry, event.data) if fold else {}))
 
 
-def pin_of(document: Any, digest: str) -> Pin:
-    """The pin of a document by its own metadata."""
-    return Pin(name=document.metadata.name, version=document.metadata.version, digest=digest)
-
-
 def _genesis(_registry: Registry, data: ShardGenesis) -> dict[str, Any]:
     return {
         "namespace": data.namespace,
@@ -114,15 +107,12 @@ def _matrix(registry: Registry, data: control.MatrixPublished) -> dict[str, Any]
     return {
         "matrices": {**registry.matrices, data.pin.name: matrix},
         "matrices_by_digest": {**registry.matrices_by_digest, data.pin.digest: matrix},
-        "matrix_pins": {**registry.matrix_pins, data.pin.name: data.pin},
     }
 
 
 def _calendar(registry: Registry, data: control.CalendarPublished) -> dict[str, Any]:
-    return {
-        "calendars": {**registry.calendars, data.pin.name: data.document},
-        "calendar_pins": {**registry.calendar_pins, data.pin.name: data.pin},
-    }
+    calendar = compile_calendar(data.document)
+    return {"calendars": {**registry.calendars, data.pin.name: calendar}}
 
 
 def _agent(registry: Registry, data: control.AgentRegistered) -> dict[str, Any]:

@@ -109,9 +109,9 @@ class SnapshotWriter(Generic[S]):
         tally = self._tally
         for key in sorted(changed):
             entity = get(key)
-            if entity is None or self._is_packed(entity):
-                if tally.open_digests.pop(key, None) is not None:
-                    drafts.append(self._draft(key, None))
+            leaves = entity is None or self._is_packed(entity)
+            if leaves and tally.open_digests.pop(key, None) is not None:
+                drafts.append(self._draft(key, None))
             if entity is None:
                 continue
             raw = self._codec.encode(entity)

@@ -1,0 +1,239 @@
+"""Drives the shards of one service on a real log: performs their effects, nothing more.
+
+Everything that decides what happens to a case is in `host.py`; what is here may crash at any
+line, and the shards take over again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from caseway.contracts.record import Record
+from caseway.errors import Unavailable
+from caseway.hosting.effects import (
+    Arrival,
+    Backoff,
+    Barrier,
+    Commit,
+    Effect,
+    Fence,
+    RegistryAt,
+    Scan,
+    Seek,
+    Wait,
+)
+from caseway.hosting.host import Limits, Phase, Shard
+from caseway.hosting.log import Feed, Log, Place, Writer
+from caseway.hosting.registry_reader import RegistryReader
+from caseway.kernel.processor import Card
+
+_log = structlog.get_logger("caseway.runner")
+
+# An idle shard looks around this often, so that a stalled one shows within seconds.
+IDLE_S = 0.5
+# A commit in hand is finished before a shard is given up, if it ends within this.
+DRAIN_S = 8.0
+_FETCH_S = 0.5
+_BACKOFF_S, _BACKOFF_MAX_S = 0.05, 5.0
+
+
+class _Owned:
+    """A shard that this process owns, with what has come for it and not been taken."""
+
+    def __init__(self, shard: Shard[Any]) -> None:
+        self.shard = shard
+        self.writer: Writer | None = None
+        self.arrived: dict[Place, list[Record]] = {}
+        self.places: frozenset[Place] = frozenset()
+        self.paused: frozenset[Place] = frozenset()
+        self.woken = asyncio.Event()
+        self.is_leaving = False
+        self.task: asyncio.Task[None] | None = None
+
+
+class ServiceRunner:
+    """One service in one process: owns the shards its membership says, and runs them."""
+
+    def __init__(
+        self,
+        card: Card[Any],
+        log: Log,
+        registry: RegistryReader,
+        now_ms: Callable[[], int],
+        *,
+        member: str,
+        limits: Limits = Limits(),  # noqa: B008
+    ) -> None:
+        self.card = card
+        self._log = log
+        self._registry = registry
+        self._now_ms = now_ms
+        self._member = member
+        self._limits = limits
+        self._owned: dict[int, _Owned] = {}
+        self._by_place: dict[Place, _Owned] = {}
+        self._feed: Feed | None = None
+
+    @property
+    def shards(self) -> Sequence[Shard[Any]]:
+        """The shards this process owns now, for health and metrics."""
+        return [owned.shard for owned in self._owned.values()]
+
+    async def run(self) -> None:
+        """Own and run shards until cancelled; then drain: finish the commit in hand and leave."""
+        membership = await self._log.join(self.card.service, self._member)
+        self._feed = await self._log.feed()
+        pump = asyncio.create_task(self._pump(self._feed), name=f"{self.card.service}-pump")
+        try:
+            while True:
+                changes = asyncio.ensure_future(membership.changes())
+                done, _ = await asyncio.wait({changes, pump}, return_when=asyncio.FIRST_COMPLETED)
+                if pump in done:
+                    changes.cancel()
+                    pump.result()
+                await self._own(changes.result())
+        finally:
+            pump.cancel()
+            await self._own(frozenset())
+            await asyncio.gather(pump, return_exceptions=True)
+            await self._feed.close()
+            await membership.close()
+
+    async def _own(self, shards: frozenset[int]) -> None:
+        gone = [self._owned.pop(number) for number in set(self._owned) - shards]
+        for owned in gone:
+            owned.is_leaving = True
+            owned.woken.set()
+        tasks = [owned.task for owned in gone if owned.task]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for owned in gone:
+            await self._let_go(owned)
+        for number in sorted(shards - set(self._owned)):
+            owned = _Owned(Shard(self.card, number, self._limits))
+            self._owned[number] = owned
+            owned.task = asyncio.create_task(
+                self._drive(owned), name=f"{self.card.service}-{number}"
+            )
+
+    async def _pump(self, feed: Feed) -> None:
+        """Spread what comes over the shards, for ever."""
+        while True:
+            for place, records in (await feed.fetch(_FETCH_S)).items():
+                owned = self._by_place.get(place)
+                if owned is not None and records:
+                    owned.arrived.setdefault(place, []).extend(records)
+                    owned.woken.set()
+
+    async def _drive(self, owned: _Owned) -> None:
+        shard = owned.shard
+        life = shard.life()
+        effect: Effect = next(life)
+        while not (owned.is_leaving and isinstance(effect, Wait | Backoff)):
+            doubt: Unavailable | None = None
+            answer: Any = None
+            try:
+                answer = await self._perform(owned, effect)
+            except Unavailable as error:
+                doubt = error
+            except TimeoutError:
+                doubt = Unavailable(f"no answer in time to {type(effect).__name__}")
+            try:
+                effect = life.throw(doubt) if doubt else life.send(answer)
+            except StopIteration:
+                assert shard.phase is Phase.HALTED
+                _log.critical(
+                    "shard halted",
+                    service=self.card.service,
+                    shard=shard.number,
+                    reason=shard.halt_reason,
+                )
+                return
+
+    async def _perform(self, owned: _Owned, effect: Effect) -> Any:
+        match effect:
+            case Wait():
+                return await self._wait(owned, effect)
+            case Commit(drafts, positions):
+                assert owned.writer is not None
+                return await owned.writer.commit(drafts, positions)
+            case Barrier():
+                return await self._registry.barrier()
+            case Scan(place, start):
+                return await self._log.scan(place, start)
+            case RegistryAt(position):
+                return await self._registry.at(position)
+            case Fence():
+                await self._let_go(owned)
+                owned.writer = await self._log.fence(self.card.service, owned.shard.number)
+                return owned.writer.epoch
+            case Seek(positions):
+                return await self._seek(owned, positions)
+            case Backoff(attempt, reason):
+                _log.warning(
+                    "taking over again",
+                    service=self.card.service,
+                    shard=owned.shard.number,
+                    attempt=attempt,
+                    reason=reason,
+                )
+                await self._let_go(owned)
+                await asyncio.sleep(min(_BACKOFF_S * 2**attempt, _BACKOFF_MAX_S))
+                return None
+
+    async def _wait(self, owned: _Owned, wait: Wait) -> Arrival:
+        assert self._feed is not None
+        if wait.full != owned.paused:
+            self._feed.resume(owned.paused - wait.full)
+            self._feed.pause(wait.full - owned.paused)
+            owned.paused = wait.full
+        fresh = self._registry.after(wait.registry_position)
+        if wait.is_idle and not owned.arrived and not fresh:
+            await self._rest(owned, wait)
+            fresh = self._registry.after(wait.registry_position)
+        else:
+            await asyncio.sleep(0)  # give the other shards of this process their turn
+        arrived, owned.arrived = owned.arrived, {}
+        owned.woken.clear()
+        return Arrival(arrived, fresh, self._now_ms())
+
+    async def _rest(self, owned: _Owned, wait: Wait) -> None:
+        if wait.awaited_position > wait.registry_position:
+            await self._registry.reach(wait.awaited_position)
+            return
+        span = IDLE_S
+        if wait.until_ms is not None:
+            span = min(span, max(0.0, (wait.until_ms - self._now_ms()) / 1000))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(span):
+                await owned.woken.wait()
+
+    async def _seek(self, owned: _Owned, positions: Mapping[Place, int]) -> None:
+        assert self._feed is not None
+        owned.arrived = {}
+        owned.paused = frozenset()
+        owned.places = frozenset(positions)
+        for place in owned.places:
+            self._by_place[place] = owned
+        await self._feed.seek(positions)
+
+    async def _let_go(self, owned: _Owned) -> None:
+        """Throw the writer away and read nothing more for this shard."""
+        if owned.places and self._feed is not None:
+            for place in owned.places:
+                self._by_place.pop(place, None)
+            await self._feed.drop(owned.places)
+            owned.places = frozenset()
+            owned.arrived = {}
+        writer, owned.writer = owned.writer, None
+        if writer is not None:
+            with contextlib.suppress(Unavailable):  # it is thrown away in any case
+                await writer.close()

@@ -1,0 +1,348 @@
+"""Decides one record after another for a shard, and folds what was decided into its batch.
+
+What a record may do to the shard is settled here: unreadable ones become dead letters, one case
+that fails is faulted alone with its input kept, and everything else becomes events.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import heapq
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from caseway.contracts import topics
+from caseway.contracts.codec import Event, decode, decode_raw, encode
+from caseway.contracts.control import CaseRedriven
+from caseway.contracts.envelope import Strength
+from caseway.contracts.record import Draft, Record
+from caseway.contracts.shard import (
+    CaseFaulted,
+    CaseResumed,
+    DeadLetter,
+    InputParked,
+    ParkedInput,
+    ShardCommitted,
+)
+from caseway.contracts.topics import TopicKind
+from caseway.errors import ContractError, IntegrityError, Unattributable
+from caseway.kernel.authentication import identify
+from caseway.kernel.emission import HOPS_MAX, Cause, Emitter
+from caseway.kernel.fold import Fold
+from caseway.kernel.identity import coordinates, shard_of
+from caseway.kernel.processor import Actor, Card, Delivery, Input, Step
+from caseway.kernel.registry import Registry
+
+S = TypeVar("S")
+
+FAULT_QUEUE = "operations"
+# Broker and topic are provisioned for 1 MiB; a larger event would fail the whole commit.
+_EVENT_BYTES_MAX = 950_000
+
+
+class Worker(Generic[S]):
+    """The fold of one shard, and the batch in hand."""
+
+    def __init__(self, card: Card[S], shard: int, registry: Registry) -> None:
+        self._card = card
+        self._shard = shard
+        self.registry = registry
+        self.registry_position = registry.position
+        self.greatest_ms = 0
+        self.fold: Fold[S] = Fold(card)
+        self.decided = 0
+        self.dead_letters = 0
+        self.faults = 0
+        self._own: list[Draft] = []
+        self._others: list[Draft] = []
+        self._consumed = False
+        self.has_registry_facts = False
+        self._due: list[tuple[int, str]] = []
+        self._emitter = Emitter(card, registry.namespace, shard)
+
+    def use(self, registry: Registry) -> None:
+        """Decide under this registry from now on."""
+        self.registry = registry
+        self.registry_position = registry.position
+        self._emitter = Emitter(self._card, registry.namespace, self._shard)
+
+    # -- replay -------------------------------------------------------------------------------
+
+    def replay(self, records: Sequence[Record]) -> frozenset[str]:
+        """Fold one whole batch of the own log. Returns the keys that changed.
+
+        Raises:
+            CodeTooOld: a record is newer than this code.
+            IntegrityError: a record of our own log can't be folded.
+        """
+        for record in records:
+            try:
+                self.fold.apply(decode(record, is_sole_writer=True))
+            except ContractError as error:
+                raise IntegrityError(
+                    f"{record.topic}/{record.partition}@{record.offset}: {error}",
+                    code="integrity.unreadable",
+                ) from error
+        return self.fold.accept()
+
+    def index_due(self) -> None:
+        """After a replay: know what wants to be woken."""
+        self._due = []
+        for key, entity in self.fold.committed.items():
+            self._schedule(key, entity.state)
+        heapq.heapify(self._due)
+
+    # -- the batch in hand --------------------------------------------------------------------
+
+    @property
+    def is_worth_a_commit(self) -> bool:
+        """True when something was decided, even if the decision was to say nothing."""
+        return self._consumed
+
+    def drafts(self) -> tuple[list[Draft], list[Draft]]:
+        """What goes to the own log, and what goes elsewhere."""
+        return self._own, self._others
+
+    def trailer(self, data: ShardCommitted) -> Draft:
+        """The last record of the batch."""
+        emitter = self._emitter
+        own = self._card.own.name
+        place = f"{self.registry.generation}/{own}/{self._shard}/trailer/{data.sequence}"
+        cause = Cause(place, data.greatest_ms, f"system:{self._card.service}", Strength.SYSTEM)
+        event = emitter.event(f"{own}/{self._shard}", data, cause, 0)
+        return encode(own, self._shard, event)
+
+    def accept(self) -> frozenset[str]:
+        """The batch is committed. Returns the keys that changed."""
+        changed = self.fold.accept()
+        self._own, self._others = [], []
+        self._consumed = self.has_registry_facts = False
+        for key in changed:
+            entity = self.fold.committed.get(key)
+            self._schedule(key, entity.state if entity else None)
+        return changed
+
+    # -- inputs -------------------------------------------------------------------------------
+
+    def take(self, source: Input, record: Record) -> None:
+        """Decide one record of an input topic.
+
+        Raises:
+            CodeTooOld: it is newer than this code, on a topic with one writer: wait.
+        """
+        self._consumed = True
+        self.greatest_ms = max(self.greatest_ms, record.at_ms)
+        kind = source.topic.kind
+        try:
+            event, actor = self._read(kind, record)
+        except ContractError as error:
+            if kind is TopicKind.LOG:
+                where = f"{record.topic}/{record.partition}@{record.offset}"
+                raise IntegrityError(f"{where}: {error}", code="integrity.unreadable") from error
+            self._dead_letter(record, error)
+            return
+        if event.envelope.type not in source.hears:
+            self._dead_letter(
+                record,
+                ContractError(
+                    f"{event.envelope.type} does not belong on {record.topic}",
+                    code="EVENT_FORBIDDEN",
+                    where="ce_type",
+                ),
+            )
+            return
+        cause = coordinates(self.registry.generation, record)
+        self._decide(
+            Delivery(event, record.topic, cause, self.greatest_ms, actor), kind, event.key, record
+        )
+
+    def broadcast(self, event: Event, registry: Registry) -> None:
+        """Move the registry one event on, and let the cases that it concerns react to it."""
+        self.use(registry)
+        if isinstance(event.data, CaseRedriven):
+            self._redrive(event.data.case_id, event)
+            return
+        for key in self._touched(event):
+            self._decide(self._registry_delivery(event), TopicKind.LOG, key, None)
+
+    def next_due_ms(self) -> int | None:
+        """When `wake` has something to do."""
+        return self._due[0][0] if self._due else None
+
+    def wake(self, now_ms: int, sequence: int) -> None:
+        """Let every state that is due say so; `sequence` is that of the batch in hand."""
+        while self._due and self._due[0][0] <= now_ms:
+            _, key = heapq.heappop(self._due)
+            entity = self.fold.get(key)
+            if entity is None or entity.state is None or entity.fault:
+                continue
+            due = self._card.due_ms(entity.state)
+            if due is None or due > now_ms:
+                continue  # what was scheduled has moved or gone meanwhile
+            step = self._card.wake(entity.state, key, now_ms)
+            own = self._card.own.name
+            place = f"{self.registry.generation}/{own}/{self._shard}/wake/{sequence}"
+            actor = f"system:{self._card.service}"
+            self._emit(key, step, Cause(place, now_ms, actor, Strength.SYSTEM))
+            self._consumed = True
+
+    # -- helpers ------------------------------------------------------------------------------
+
+    def _read(self, kind: TopicKind, record: Record) -> tuple[Event, Actor]:
+        if kind is TopicKind.LOG:
+            event = decode(record, is_sole_writer=True)
+            return event, Actor(event.envelope.actor, event.envelope.strength)
+        event, raw = decode_raw(record)
+        sharded = record.topic != topics.CONTROL.name
+        if sharded and shard_of(record.key or b"", self.registry.shards) != self._shard:
+            raise ContractError(
+                "the key belongs to another partition: set the producer's partitioner to murmur2 "
+                "(librdkafka and kcat: topic.partitioner=murmur2_random)",
+                code="contract.misrouted",
+                where="key",
+            )
+        return event, identify(event, raw, self.registry)
+
+    def _decide(self, delivery: Delivery, kind: TopicKind, key: str, record: Record | None) -> None:
+        entity = self.fold.get(key)
+        cause = Cause.of(delivery, kind, self._card.service)
+        if entity is not None and entity.fault and record is not None:
+            self._emit(key, Step((InputParked(parked=_park(record)),)), cause)
+            return
+        own, others = len(self._own), len(self._others)
+        try:
+            if cause.hops > HOPS_MAX:
+                raise _TooManyHops(f"{cause.hops} hops without a person or an agent in between")
+            step = self._card.decide(entity.state if entity else None, delivery, self.registry)
+            self._emit(key, step, cause)
+            self.decided += 1
+        except Unattributable as error:
+            if record is None or kind is not TopicKind.INBOUND:
+                raise IntegrityError(str(error), code=error.code) from error
+            self._dead_letter(record, error)
+        except Exception as error:  # the one guard: a case that fails must not take others along
+            del self._own[own:], self._others[others:]
+            self.fold.undo(key, entity)
+            if record is None:
+                raise IntegrityError(f"{self._card.service}: {key}: {_describe(error)}") from error
+            self.faults += 1
+            fault = CaseFaulted(
+                queue=FAULT_QUEUE,
+                code=getattr(error, "code", type(error).__name__),
+                detail=_describe(error),
+                parked=_park(record),
+            )
+            self._emit(key, Step((fault,)), cause)
+
+    def _emit(self, key: str, step: Step, cause: Cause) -> None:
+        emitter = self._emitter
+        position = self.registry_position
+        for index, data in enumerate(step.events):
+            event = emitter.event(
+                key,
+                data,
+                cause,
+                index,
+                sequence=self.fold.next_sequence(key),
+                registry_position=position,
+                step=step,
+            )
+            draft = encode(self._card.own.name, self._shard, event)
+            if draft.size_bytes > _EVENT_BYTES_MAX:
+                raise ContractError(
+                    f"{event.envelope.type} would have {draft.size_bytes} bytes; "
+                    f"at most {_EVENT_BYTES_MAX}",
+                    code="EVENT_TOO_LARGE",
+                )
+            self.fold.apply(event)
+            self._own.append(draft)
+        if step.offers or step.registry:
+            self._others.extend(emitter.others(key, step, cause, position))
+            self.has_registry_facts = self.has_registry_facts or bool(step.registry)
+
+    def _redrive(self, key: str, event: Event) -> None:
+        entity = self.fold.get(key)
+        if entity is None or not entity.fault:
+            return
+        delivery = self._registry_delivery(event)
+        cause = Cause.of(delivery, TopicKind.LOG, self._card.service)
+        self._emit(key, Step((CaseResumed(released=len(entity.parked)),)), cause)
+        self._consumed = True
+        for parked in entity.parked:
+            source = next(i for i in self._card.inputs if i.topic.name == parked.topic)
+            self.take(source, _unpark(key, parked))
+
+    def _touched(self, event: Event) -> Sequence[str]:
+        keys = sorted(self._card.touched(self.fold.states(), event))
+        self._consumed = self._consumed or bool(keys)
+        return keys
+
+    def _registry_delivery(self, event: Event) -> Delivery:
+        place = f"{self.registry.generation}/{topics.REGISTRY.name}/0/{self.registry_position - 1}"
+        actor = Actor(event.envelope.actor, event.envelope.strength)
+        return Delivery(event, topics.REGISTRY.name, place, self.greatest_ms, actor)
+
+    def _dead_letter(self, record: Record, error: ContractError) -> None:
+        self.dead_letters += 1
+        letter = DeadLetter(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            sha256=hashlib.sha256(record.value or b"").hexdigest(),
+            code=error.code,
+            where=error.where,
+            advice=str(error),
+        )
+        place = coordinates(self.registry.generation, record)
+        cause = Cause(place, self.greatest_ms, f"system:{self._card.service}", Strength.SYSTEM)
+        event = self._emitter.event(f"{record.topic}/{record.partition}", letter, cause, 0)
+        self._others.append(encode(topics.dead_letters(self._card.service).name, 0, event))
+
+    def _schedule(self, key: str, state: S | None) -> None:
+        due = self._card.due_ms(state) if state is not None else None
+        if due is not None:
+            heapq.heappush(self._due, (due, key))
+
+
+class _TooManyHops(ContractError):
+    """Services answered each other too often: a person has to look at this case.
+
+    Operator action: find the loop in `caseway history`, mend the definition, drive again.
+    """
+
+    code = "hops_exceeded"
+
+
+def _describe(error: Exception) -> str:
+    """The error for operators; only our own errors are known to hold no personal data."""
+    if isinstance(error, ContractError | IntegrityError):
+        return str(error)
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else "unknown"
+    return f"{type(error).__name__} in {where}"
+
+
+def _park(record: Record) -> ParkedInput:
+    return ParkedInput(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        at_ms=record.at_ms,
+        value=base64.b64encode(record.value or b"").decode(),
+        headers=tuple((n, base64.b64encode(v).decode()) for n, v in record.headers),
+    )
+
+
+def _unpark(key: str, parked: ParkedInput) -> Record:
+    return Record(
+        parked.topic,
+        parked.partition,
+        parked.offset,
+        parked.at_ms,
+        key.encode(),
+        base64.b64decode(parked.value),
+        tuple((n, base64.b64decode(v)) for n, v in parked.headers),
+    )
