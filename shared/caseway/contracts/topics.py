@@ -61,7 +61,15 @@ FIXED_TOPICS = (
     DEADLINES,
     AUDIT,
 )
-SERVICES = ("intake", "router", "approval", "sla_watchdog", "audit")
+# The log each service writes its own events and trailers to.
+OWN_LOGS = {
+    "intake": INTAKE,
+    "router": CASES,
+    "approval": APPROVALS,
+    "sla_watchdog": DEADLINES,
+    "audit": AUDIT,
+}
+SERVICES = tuple(OWN_LOGS)
 
 
 def offers(pool: str) -> Topic:

@@ -17,7 +17,7 @@ from caseway.kernel.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Become the only writer of the shard. Answer: the owner epoch."""
+    """Become the only writer of the shard. Answer: None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,6 @@ class Writer(Protocol):
     Any `Unavailable` from `commit` means that the outcome is unknown: throw this writer away.
     """
 
-    epoch: int
-
     async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
         """Append the drafts and the next input offsets, all or nothing.
 
@@ -114,6 +112,9 @@ class Log(Protocol):
 
     async def bounds(self, place: Place) -> Bounds:
         """Where a partition begins and ends now, transactions still open included."""
+
+    async def end(self, place: Place) -> int:
+        """The next offset to be written to a partition, transactions still open included."""
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[tuple[int, int]]:
         """Append to inbound topics; returns (offset, append time in ms) once they are durable."""

@@ -57,7 +57,7 @@ class RegistryReader:
 
     async def barrier(self) -> int:
         """A position not smaller than the registry's end was when this was called."""
-        end = (await self._log.bounds(_PLACE)).end
+        end = await self._log.end(_PLACE)
         if end > self._next:
             await self._read_to(end)
         return self.current.position

@@ -174,7 +174,7 @@ class ServiceRunner:
             case Fence():
                 await self._let_go(owned)
                 owned.writer = await self._log.fence(self.card.service, owned.shard.number)
-                return owned.writer.epoch
+                return None
             case Seek(positions):
                 return await self._seek(owned, positions)
             case Backoff(attempt, reason):

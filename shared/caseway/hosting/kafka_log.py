@@ -1,0 +1,462 @@
+"""The production log: Apache Kafka through aiokafka, which is named in this file and the next.
+
+Each rule here stands for lost data (docs/decisions.md has what was measured): one static
+transactional id a shard; every send awaited before the commit, because aiokafka commits over a
+failed send; a producer that failed once is never used again; one deadline on every call; no
+position but the one we seek to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, ProducerFenced, for_code
+from aiokafka.producer import sender as aiokafka_sender
+
+from caseway.contracts.record import Draft, Record
+from caseway.contracts.topics import OWN_LOGS, Topic
+from caseway.errors import ContractError, Fenced, Unavailable
+from caseway.hosting.kafka_membership import KafkaMembership
+from caseway.hosting.log import Bounds, Chunk, Feed, Membership, Place, TopicFacts, Writer
+
+T = TypeVar("T")
+
+# A transaction that its owner left open blocks every reader for at most this long.
+TRANSACTION_TIMEOUT_MS = 10_000
+# Below the transaction's own timeout: an answer after it is worth nothing.
+COMMIT_S = 8.0
+# For everything else one asks a broker; a healthy one answers within milliseconds.
+CALL_S = 15.0
+RECORD_BYTES_MAX = 1_048_576
+_SCAN_RECORDS = 2_000
+# Short, because a fetch that holds only markers moves the position and returns nothing.
+_SCAN_WAIT_MS = 20
+_BATCH_BYTES = 1_048_576
+# aiokafka waits 20 ms (and 100 ms by default) when the transaction before is still completing;
+# on a quiet machine that takes 1-3 ms, and ten such waits are the latency of a case.
+_RETRY_MS = 5
+aiokafka_sender.BACKOFF_OVERRIDE = 0.002
+
+
+class KafkaLog:
+    """One namespace on a Kafka cluster; topic names carry it as their prefix."""
+
+    def __init__(
+        self, bootstrap: str, namespace: str, shards: int, *, replication: int = 1
+    ) -> None:
+        self.shards = shards
+        self._bootstrap = bootstrap
+        self._namespace = namespace
+        self._replication = replication
+        self._plain: AIOKafkaProducer | None = None
+        self._prober: AIOKafkaConsumer | None = None
+        self._scanners: dict[Place, tuple[AIOKafkaConsumer, int]] = {}
+        self._lock = asyncio.Lock()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    async def fence(self, service: str, shard: int) -> Writer:
+        """Start the shard's transactional producer: the broker aborts what was open before."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            transactional_id=f"{self._namespace}.{service}.{shard}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=RECORD_BYTES_MAX,
+            retry_backoff_ms=_RETRY_MS,
+            compression_type="lz4",
+        )
+        try:
+            await _bounded(producer.start(), CALL_S, "fence")
+        except BaseException:
+            await _stop(producer)
+            raise
+        return KafkaWriter(producer, self._namespace, service)
+
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[tuple[int, int]]:
+        """Append to inbound topics with an idempotent producer; acknowledged means replicated."""
+        for draft in drafts:
+            _check_size(draft)
+        producer = await self._appender()
+        try:
+            return await _bounded(_send_all(producer, self._namespace, drafts), CALL_S, "append")
+        except Unavailable:
+            self._plain = None
+            await _stop(producer)
+            raise
+
+    async def _appender(self) -> AIOKafkaProducer:
+        async with self._lock:
+            if self._plain is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._bootstrap,
+                    enable_idempotence=True,
+                    acks="all",
+                    linger_ms=1,
+                    max_batch_size=_BATCH_BYTES,
+                    max_request_size=RECORD_BYTES_MAX,
+                    compression_type="lz4",
+                )
+                try:
+                    await _bounded(producer.start(), CALL_S, "connect")
+                except BaseException:
+                    await _stop(producer)
+                    raise
+                self._plain = producer
+            return self._plain
+
+    # -- reading ------------------------------------------------------------------------------
+
+    async def scan(self, place: Place, start: int) -> Chunk:
+        """Read committed records; one consumer a partition lives until its end was reached."""
+        partition = self._partition(place)
+        known = self._scanners.pop(place, None)
+        if known is None:
+            consumer = await self._consumer("read_committed")
+            consumer.assign([partition])
+            consumer.seek(partition, start)
+            ends = await _bounded(consumer.end_offsets([partition]), CALL_S, "end")
+            known = (consumer, ends[partition])
+        consumer, end = known
+        try:
+            records: list[Record] = []
+            position = await _bounded(consumer.position(partition), CALL_S, "position")
+            if position != start:
+                consumer.seek(partition, start)
+                position = start
+            if position < end:
+                got = await _bounded(
+                    consumer.getmany(timeout_ms=_SCAN_WAIT_MS, max_records=_SCAN_RECORDS),
+                    CALL_S,
+                    "scan",
+                )
+                records = [_record(place, r) for r in got.get(partition, ())]
+                position = await _bounded(consumer.position(partition), CALL_S, "position")
+        except BaseException:
+            await _stop(consumer)
+            raise
+        is_end = position >= end
+        if is_end:
+            await _stop(consumer)
+        else:
+            self._scanners[place] = known
+        return Chunk(records, position, is_end)
+
+    async def bounds(self, place: Place) -> Bounds:
+        """First kept and next offset, open transactions included."""
+        partition = self._partition(place)
+        prober = await self._probe()
+        first = await _bounded(prober.beginning_offsets([partition]), CALL_S, "begin")
+        return Bounds(first[partition], await self.end(place))
+
+    async def end(self, place: Place) -> int:
+        """The high watermark, which counts transactions that are still open."""
+        partition = self._partition(place)
+        prober = await self._probe()
+        ends = await _bounded(prober.end_offsets([partition]), CALL_S, "end")
+        return int(ends[partition])
+
+    async def feed(self) -> Feed:
+        """A group-less consumer: no rebalance ever takes its positions away."""
+        return KafkaFeed(await self._consumer("read_committed"), self._namespace)
+
+    async def join(self, service: str, member: str) -> Membership:
+        """Share out the shards by a consumer group that only counts members and reads nothing."""
+        topic = f"{self._namespace}.{OWN_LOGS[service].name}"
+        return await KafkaMembership.join(
+            self._bootstrap, self._namespace, service, member, topic
+        )
+
+    async def _probe(self) -> AIOKafkaConsumer:
+        async with self._lock:
+            if self._prober is None:
+                self._prober = await self._consumer("read_uncommitted")
+            return self._prober
+
+    async def _consumer(self, isolation: str) -> AIOKafkaConsumer:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level=isolation,
+            fetch_max_wait_ms=500,
+            max_partition_fetch_bytes=_BATCH_BYTES,
+        )
+        try:
+            await _bounded(consumer.start(), CALL_S, "connect")
+        except BaseException:
+            await _stop(consumer)
+            raise
+        return consumer
+
+    def _partition(self, place: Place) -> TopicPartition:
+        return TopicPartition(f"{self._namespace}.{place[0]}", place[1])
+
+    # -- provisioning -------------------------------------------------------------------------
+
+    async def create_topics(self, topics: Sequence[Topic]) -> Sequence[str]:
+        """Create what is missing with the settings each topic needs."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        await _bounded(admin.start(), CALL_S, "connect")
+        try:
+            there = set(await _bounded(admin.list_topics(), CALL_S, "list topics"))
+            missing = [t for t in topics if f"{self._namespace}.{t.name}" not in there]
+            if missing:
+                made = await _bounded(
+                    admin.create_topics([self._new_topic(t) for t in missing]),
+                    CALL_S,
+                    "create topics",
+                )
+                for _name, code, *message in made.topic_errors:
+                    if code not in (0, 36):  # 36: somebody else created it meanwhile
+                        raise Unavailable(f"topic not created: {for_code(code).__name__} {message}")
+            return [t.name for t in missing]
+        finally:
+            await admin.close()
+
+    def _new_topic(self, topic: Topic) -> NewTopic:
+        settings = {
+            "message.timestamp.type": "LogAppendTime",
+            "retention.ms": str(topic.retention_ms),
+            "retention.bytes": "-1",
+            "max.message.bytes": str(RECORD_BYTES_MAX),
+            "min.insync.replicas": str(max(1, self._replication - 1)),
+            "unclean.leader.election.enable": "false",
+        }
+        if topic.compacted:
+            # Small segments: compaction never touches the active one. A week of tombstones, so
+            # that a reader who was away does not miss a deletion.
+            settings |= {
+                "cleanup.policy": "compact",
+                "retention.ms": "-1",
+                "segment.ms": "600000",
+                "max.compaction.lag.ms": "3600000",
+                "delete.retention.ms": "604800000",
+            }
+        return NewTopic(
+            f"{self._namespace}.{topic.name}",
+            topic.partitions(self.shards),
+            self._replication,
+            topic_configs=settings,
+        )
+
+    async def describe(self, topics: Sequence[Topic]) -> Mapping[str, TopicFacts]:
+        """Ask the cluster how these topics are."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        await _bounded(admin.start(), CALL_S, "connect")
+        try:
+            there = set(await _bounded(admin.list_topics(), CALL_S, "list topics"))
+            known = {f"{self._namespace}.{t.name}": t.name for t in topics}
+            names = [name for name in known if name in there]
+            if not names:
+                return {}
+            shapes = await _bounded(admin.describe_topics(names), CALL_S, "describe topics")
+            answers = await _bounded(
+                admin.describe_configs(
+                    [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+                ),
+                CALL_S,
+                "describe configs",
+            )
+        finally:
+            await admin.close()
+        settings = {
+            resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+            for answer in answers
+            for resource in answer.resources
+        }
+        return {known[s["topic"]]: _facts(s, settings.get(s["topic"], {})) for s in shapes}
+
+    async def close(self) -> None:
+        """Close every connection of this log."""
+        clients = [self._plain, self._prober, *(c for c, _ in self._scanners.values())]
+        self._plain = self._prober = None
+        self._scanners = {}
+        for client in clients:
+            if client is not None:
+                await _stop(client)
+
+
+class KafkaWriter:
+    """The transactional producer of one shard, good until its first failure."""
+
+    def __init__(self, producer: AIOKafkaProducer, namespace: str, service: str) -> None:
+        self._producer = producer
+        self._namespace = namespace
+        self._group = f"{namespace}.{service}"
+        self._committed: dict[Place, int] = {}
+
+    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+        """One transaction; every send is awaited before the offsets and the end."""
+        for draft in drafts:
+            _check_size(draft)
+        return await _bounded(self._commit(drafts, positions), COMMIT_S, "commit")
+
+    async def _commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+        await self._producer.begin_transaction()
+        sent = await _send_all(self._producer, self._namespace, drafts)
+        moved = {p: o for p, o in positions.items() if self._committed.get(p) != o}
+        if moved:
+            offsets = {TopicPartition(f"{self._namespace}.{t}", n): o for (t, n), o in moved.items()}
+            await self._producer.send_offsets_to_transaction(offsets, self._group)
+        await self._producer.commit_transaction()
+        self._committed.update(moved)
+        return sent[-1][0]
+
+    async def close(self) -> None:
+        """Stop without ending a transaction: the next owner's fence aborts what is open."""
+        await _stop(self._producer)
+
+
+class KafkaFeed:
+    """One consumer over many partitions; assigning anew seeks every one of them again."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, namespace: str) -> None:
+        self._consumer = consumer
+        self._prefix = f"{namespace}."
+        self._next: dict[Place, int] = {}
+        self._paused: set[Place] = set()
+        self._assigned = asyncio.Event()
+
+    async def seek(self, positions: Mapping[Place, int]) -> None:
+        """Read these from there on, and go on with the others where they are."""
+        self._next.update(positions)
+        self._paused -= set(positions)
+        self._assign()
+
+    async def drop(self, places: Iterable[Place]) -> None:
+        """Forget these."""
+        for place in places:
+            self._next.pop(place, None)
+            self._paused.discard(place)
+        self._assign()
+
+    def _assign(self) -> None:
+        if not self._next:
+            self._assigned.clear()
+            self._consumer.unsubscribe()
+            return
+        self._consumer.assign([self._partition(place) for place in self._next])
+        for place, offset in self._next.items():
+            self._consumer.seek(self._partition(place), offset)
+        if self._paused:
+            self._consumer.pause(*(self._partition(place) for place in self._paused))
+        self._assigned.set()
+
+    def pause(self, places: Iterable[Place]) -> None:
+        """Fetch nothing from these for now."""
+        some = [place for place in places if place in self._next]
+        self._paused |= set(some)
+        if some:
+            self._consumer.pause(*(self._partition(place) for place in some))
+
+    def resume(self, places: Iterable[Place]) -> None:
+        """Fetch again."""
+        some = [place for place in places if place in self._paused and place in self._next]
+        self._paused -= set(some)
+        if some:
+            self._consumer.resume(*(self._partition(place) for place in some))
+
+    async def fetch(self, timeout_s: float) -> Mapping[Place, Sequence[Record]]:
+        """Whatever is there, without what an older assignment still delivers."""
+        if not self._assigned.is_set():
+            try:
+                await asyncio.wait_for(self._assigned.wait(), timeout_s)
+            except TimeoutError:
+                return {}
+        try:
+            got = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000))
+        except KafkaError as error:
+            raise Unavailable(f"fetch: {type(error).__name__}: {error}") from error
+        found: dict[Place, Sequence[Record]] = {}
+        for partition, batch in got.items():
+            place = (partition.topic.removeprefix(self._prefix), partition.partition)
+            start = self._next.get(place)
+            if start is None or place in self._paused and not batch:
+                continue
+            records = [_record(place, r) for r in batch if r.offset >= start]
+            # A first record beyond the one we wait for would be a hole only if fetched for an
+            # assignment that was replaced meanwhile; the new one reads from `start` again.
+            if records:
+                found[place] = records
+                self._next[place] = records[-1].offset + 1
+        return found
+
+    def _partition(self, place: Place) -> TopicPartition:
+        return TopicPartition(self._prefix + place[0], place[1])
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await _stop(self._consumer)
+
+
+async def _send_all(
+    producer: AIOKafkaProducer, namespace: str, drafts: Sequence[Draft]
+) -> list[tuple[int, int]]:
+    """Send in order and wait for every answer; (offset, append time) of each."""
+    futures = [
+        await producer.send(
+            f"{namespace}.{draft.topic}",
+            value=draft.value,
+            key=draft.key,
+            partition=draft.partition,
+            headers=list(draft.headers),
+        )
+        for draft in drafts
+    ]
+    return [(sent.offset, sent.timestamp) for sent in await asyncio.gather(*futures)]
+
+
+async def _bounded(call: Awaitable[T], seconds: float, what: str) -> T:
+    """One deadline on every call; every failure of the client is doubt, whatever its class."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except ProducerFenced as error:
+        raise Fenced(f"{what}: another owner took over, or the transaction timed out") from error
+    except TimeoutError as error:
+        raise Unavailable(f"{what}: no answer within {seconds:g} s") from error
+    except (KafkaError, AssertionError, OSError) as error:
+        # aiokafka asserts where its own state machine is broken; that too is doubt.
+        raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
+
+
+async def _stop(client: Any) -> None:
+    """Close a connection; one that does not close in time is left to the garbage collector."""
+    try:
+        async with asyncio.timeout(2):
+            await client.stop()
+    except (TimeoutError, KafkaError, AssertionError, OSError):
+        return
+
+
+def _check_size(draft: Draft) -> None:
+    if draft.size_bytes > RECORD_BYTES_MAX - 1024:
+        raise ContractError(
+            f"a record for {draft.topic} has {draft.size_bytes} bytes; at most "
+            f"{RECORD_BYTES_MAX - 1024}: store large evidence and send a reference",
+            code="RECORD_TOO_LARGE",
+        )
+
+
+def _record(place: Place, got: Any) -> Record:
+    return Record(
+        place[0], place[1], got.offset, got.timestamp, got.key, got.value, tuple(got.headers)
+    )
+
+
+def _facts(shape: Mapping[str, Any], settings: Mapping[str, str]) -> TopicFacts:
+    partitions = shape["partitions"]
+    return TopicFacts(
+        partitions=len(partitions),
+        retention_ms=int(settings.get("retention.ms") or -1),
+        is_compacted="compact" in (settings.get("cleanup.policy") or ""),
+        has_append_time=settings.get("message.timestamp.type") == "LogAppendTime",
+        replication=min((len(p["replicas"]) for p in partitions), default=0),
+    )
