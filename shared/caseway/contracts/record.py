@@ -40,6 +40,12 @@ class Draft:
             + sum(len(name) + len(value) + 4 for name, value in self.headers)
         )
 
+    def is_beyond(self, limit_bytes: int) -> bool:
+        """Whether it is larger than a limit; counts headers only where the body is near it."""
+        if len(self.value or b"") < limit_bytes // 2 and len(self.headers) < 64:
+            return False
+        return self.size_bytes > limit_bytes
+
 
 def instant_of(at_ms: int) -> datetime:
     """Epoch milliseconds as an aware UTC instant."""

@@ -185,7 +185,9 @@ class Shard(Generic[S]):
     def _work(self) -> Life:
         now_ms = 0
         while True:
-            is_idle = not self.inbox.is_ready(self.worker.registry_position)
+            is_idle = not (
+                self.inbox.needs_barrier or self.inbox.is_ready(self.worker.registry_position)
+            )
             arrival: Arrival = yield Wait(
                 self.worker.registry_position,
                 self.inbox.awaited_position(self.worker.registry_position),

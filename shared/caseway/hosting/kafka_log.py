@@ -40,7 +40,7 @@ _BATCH_BYTES = 1_048_576
 # aiokafka waits 20 ms (and 100 ms by default) when the transaction before is still completing;
 # on a quiet machine that takes 1-3 ms, and ten such waits are the latency of a case.
 _RETRY_MS = 5
-aiokafka_sender.BACKOFF_OVERRIDE = 0.002
+aiokafka_sender.BACKOFF_OVERRIDE = 0.001
 
 
 class KafkaLog:
@@ -290,24 +290,34 @@ class KafkaWriter:
         self._producer = producer
         self._namespace = namespace
         self._group = f"{namespace}.{service}"
-        self._committed: dict[Place, int] = {}
+        self._hinted: dict[Place, int] = {}
 
     async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
         """One transaction; every send is awaited before the offsets and the end."""
         for draft in drafts:
             _check_size(draft)
-        return await _bounded(self._commit(drafts, positions), COMMIT_S, "commit")
+        return await _bounded(self._commit(drafts), COMMIT_S, "commit")
 
-    async def _commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+    async def _commit(self, drafts: Sequence[Draft]) -> int:
+        # No group offsets: the trailer holds the positions, and offsets would double the cost of
+        # a commit (8.2 against 3.6 ms). They follow as a hint when the shard has nothing to do.
         await self._producer.begin_transaction()
         sent = await _send_all(self._producer, self._namespace, drafts)
-        moved = {p: o for p, o in positions.items() if self._committed.get(p) != o}
-        if moved:
-            offsets = {TopicPartition(f"{self._namespace}.{t}", n): o for (t, n), o in moved.items()}
-            await self._producer.send_offsets_to_transaction(offsets, self._group)
         await self._producer.commit_transaction()
-        self._committed.update(moved)
         return sent[-1][0]
+
+    async def hint(self, positions: Mapping[Place, int]) -> None:
+        """Commit the group's offsets alone, through the transaction of the rightful owner."""
+        moved = {p: o for p, o in positions.items() if self._hinted.get(p) != o}
+        if moved:
+            await _bounded(self._hint(moved), COMMIT_S, "offsets")
+            self._hinted.update(moved)
+
+    async def _hint(self, moved: Mapping[Place, int]) -> None:
+        offsets = {TopicPartition(f"{self._namespace}.{t}", n): o for (t, n), o in moved.items()}
+        await self._producer.begin_transaction()
+        await self._producer.send_offsets_to_transaction(offsets, self._group)
+        await self._producer.commit_transaction()
 
     async def close(self) -> None:
         """Stop without ending a transaction: the next owner's fence aborts what is open."""
@@ -437,7 +447,7 @@ async def _stop(client: Any) -> None:
 
 
 def _check_size(draft: Draft) -> None:
-    if draft.size_bytes > RECORD_BYTES_MAX - 1024:
+    if draft.is_beyond(RECORD_BYTES_MAX - 1024):
         raise ContractError(
             f"a record for {draft.topic} has {draft.size_bytes} bytes; at most "
             f"{RECORD_BYTES_MAX - 1024}: store large evidence and send a reference",

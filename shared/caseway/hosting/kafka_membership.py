@@ -25,7 +25,8 @@ from caseway.errors import Unavailable
 
 # A lost node is noticed after this; the broker's floor for it is 6 s by default.
 _SESSION_MS = 6_000
-_HEARTBEAT_MS = 2_000
+# A rebalance is heard of with the next heartbeat: this is what a join takes.
+_HEARTBEAT_MS = 500
 _REBALANCE_MS = 30_000
 _JOIN_S = 60.0
 

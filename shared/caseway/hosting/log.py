@@ -4,7 +4,7 @@
 move the same bytes. What every one promises:
 
 - records of a partition are read in the order of their offsets, and only once committed;
-- a commit is all or nothing over all its topics, together with the positions;
+- a commit is all or nothing over all its topics;
 - fencing a shard raises its epoch: whoever held it before can commit nothing more.
 """
 
@@ -58,10 +58,13 @@ class Writer(Protocol):
     """
 
     async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
-        """Append the drafts and the next input offsets, all or nothing.
+        """Append the drafts, all or nothing; `positions` may go with them or be hinted later.
 
         Returns the offset of the last draft, which is the trailer on the own log.
         """
+
+    async def hint(self, positions: Mapping[Place, int]) -> None:
+        """Tell lag tools how far the shard has read; the trailer, not this, is what counts."""
 
     async def close(self) -> None:
         """Give the connection back; never commits anything."""

@@ -51,6 +51,7 @@ class _Owned:
         self.arrived: dict[Place, list[Record]] = {}
         self.places: frozenset[Place] = frozenset()
         self.paused: frozenset[Place] = frozenset()
+        self.positions: Mapping[Place, int] = {}
         self.woken = asyncio.Event()
         self.is_leaving = False
         self.task: asyncio.Task[None] | None = None
@@ -164,6 +165,7 @@ class ServiceRunner:
                 return await self._wait(owned, effect)
             case Commit(drafts, positions):
                 assert owned.writer is not None
+                owned.positions = positions
                 return await owned.writer.commit(drafts, positions)
             case Barrier():
                 return await self._registry.barrier()
@@ -212,9 +214,13 @@ class ServiceRunner:
         span = IDLE_S
         if wait.until_ms is not None:
             span = min(span, max(0.0, (wait.until_ms - self._now_ms()) / 1000))
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(span):
                 await owned.woken.wait()
+        except TimeoutError:
+            if owned.writer is not None and owned.positions:
+                await owned.writer.hint(owned.positions)
+                owned.positions = {}
 
     async def _seek(self, owned: _Owned, positions: Mapping[Place, int]) -> None:
         assert self._feed is not None

@@ -249,7 +249,7 @@ class Worker(Generic[S]):
                 step=step,
             )
             draft = encode(self._card.own.name, self._shard, event)
-            if draft.size_bytes > _EVENT_BYTES_MAX:
+            if draft.is_beyond(_EVENT_BYTES_MAX):
                 raise ContractError(
                     f"{event.envelope.type} would have {draft.size_bytes} bytes; "
                     f"at most {_EVENT_BYTES_MAX}",
