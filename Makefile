@@ -1,0 +1,53 @@
+# Caseway. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PY) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with Caseway and everything it needs, pinned
+
+demo: $(STAMP) ## Run the 75,000 USD claim from submission to payment, kill included
+	@$(BIN)/caseway demo
+
+test: $(STAMP) ## Run all tests, on a real Kafka and a real PostgreSQL
+	CASEWAY_REQUIRE_KAFKA=1 $(BIN)/pytest -q
+
+test-fast: $(STAMP) ## Run the tests that need neither broker nor database
+	$(BIN)/pytest -q -m "not kafka and not postgres"
+
+check: lint types floors test ## Everything that CI runs
+
+lint: $(STAMP) ## Style and format
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+floors: $(STAMP) ## Which room may import which
+	$(BIN)/lint-imports
+
+schemas: $(STAMP) ## Write schemas/ and the generated tables of docs/ anew
+	$(BIN)/python -m caseway_control.schemas
+
+bench: $(STAMP) ## Measure both logs in one run, beside their floors
+	$(BIN)/caseway bench
+
+up: ## Start the five services with Kafka, PostgreSQL and Prometheus (needs Docker)
+	docker compose up --build -d
+
+down: ## Stop them
+	docker compose down
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.PHONY: help install demo test test-fast check lint types floors schemas bench up down clean
