@@ -112,7 +112,7 @@ def _translated(error: ErrorDetails, path: Path, kind: Kind) -> tuple[str, str]:
     if of_pydantic.isupper():
         return of_pydantic, error["msg"]
     if of_pydantic == "extra_forbidden":
-        hint = _suggestion(str(path[-1]), _fields_at(kind.model, path[:-1]))
+        hint = _suggestion(str(path[-1]), fields_at(kind.model, path[:-1]))
         return "UNKNOWN_FIELD", f"is not a known field; {hint}"
     if of_pydantic == "missing":
         return "FIELD_MISSING", f"field {error['loc'][-1]} is missing; add it"
@@ -165,18 +165,17 @@ def _path_of(pointer: str, value: Any) -> Path:
     return tuple(path)
 
 
-def _fields_at(model: type[Any], path: Path) -> set[str]:
+def fields_at(model: type[Any], path: Path) -> set[str]:
     """The keys a model knows at a path, over all branches of its unions."""
     schema = model.model_json_schema()
     here = _branches(schema, schema)
     for step in path:
         below = []
         for branch in here:
-            children = (branch.get("properties", {}).get(step), branch.get("items"))
+            children = [branch.get("properties", {}).get(step)]
+            children += [branch.get("items"), branch.get("additionalProperties")]
+            children += branch.get("patternProperties", {}).values()
             below += [child for child in children if isinstance(child, dict)]
-            below += [
-                child for child in (branch.get("additionalProperties"),) if isinstance(child, dict)
-            ]
         here = [branch for child in below for branch in _branches(child, schema)]
     return {name for branch in here for name in branch.get("properties", {})}
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caseway.contracts.calendar import Calendar
+from caseway.contracts.fields import Contract, Identifier
 from caseway.contracts.matrix import AuthorityMatrix
 from caseway.errors import ContractError
 from caseway.kernel.digests import digest_of
-from caseway_control.documents import KINDS, load_document
+from caseway_control.documents import KINDS, fields_at, load_document
 from caseway_control.yaml_text import NODES_MAX, SIZE_MAX_BYTES
 
 DATA = files("caseway_control") / "data/insurance"
@@ -192,6 +193,18 @@ def test_a_misspelt_key_is_answered_with_the_nearest_known_one(
     assert error.code == "UNKNOWN_FIELD"
     assert error.where.endswith(f"column {column}")
     assert words in str(error)
+
+
+def test_the_keys_below_named_entries_and_branches_are_known_too() -> None:
+    class Part(Contract):
+        skill: str = ""
+
+    class Whole(Contract):
+        parts: dict[Identifier, Part | None]
+        others: dict[str, list[Part]]
+
+    for path in (("parts", "one"), ("others", "one", 0)):
+        assert fields_at(Whole, path) == {"skill"}
 
 
 @pytest.mark.parametrize("text", [
