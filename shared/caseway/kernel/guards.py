@@ -114,11 +114,7 @@ class Guards:
         return Guard(text, where, names, tuple(_comparisons(tokens)), program)
 
     def _names(self, tokens: list[str], where: str) -> frozenset[str]:
-        names = {
-            token
-            for token in tokens
-            if re.match(r"[A-Za-z_]", token) and token not in _WORDS and token not in _METHODS
-        }
+        names = {token for token in tokens if re.match(r"[A-Za-z_]", token) and token not in _WORDS}
         for name in sorted(names - self._types.keys()):
             close = get_close_matches(name, self._types, 1)
             hint = f"did you mean {close[0]!r}?" if close else "declare it, or correct the name"
@@ -168,24 +164,23 @@ def _refuse_partial(tokens: list[str], where: str) -> None:
             raise _syntax(where, "a list stands after `in` only")
         if token.startswith(".") and token not in _METHODS:
             raise _syntax(where, f"the text questions are {', '.join(sorted(_METHODS))}")
-        if token == "(" and re.match(r"[A-Za-z_]", before) and before != "in":
+        if token == "(" and re.match(r"[A-Za-z_]", before):
             raise _syntax(where, "a guard calls no functions")
         before = token
 
 
 def _comparisons(tokens: list[str]) -> Iterator[Comparison]:
+    """The words facts are compared with, in a guard that compiled: both sides are there."""
     for index, token in enumerate(tokens):
-        before, after = tokens[index - 1 : index], tokens[index + 1 : index + 2]
-        if token in {"==", "!="} and before and after:
-            for one, other in ((before[0], after[0]), (after[0], before[0])):
-                if _is_literal(one) and re.match(r"[A-Za-z_]", other):
-                    yield Comparison(other, one[1:-1])
-        if token == "in" and before and after == ["["]:
-            listed = tokens[index + 2 :]
-            end = listed.index("]") if "]" in listed else len(listed)
-            for one in listed[:end]:
+        if token in {"==", "!="}:
+            before, after = tokens[index - 1], tokens[index + 1]
+            for one, other in ((before, after), (after, before)):
                 if _is_literal(one):
-                    yield Comparison(before[0], one[1:-1])
+                    yield Comparison(other, one[1:-1])
+        if token == "in":
+            listed = tokens[index + 1 : tokens.index("]", index)]
+            for one in filter(_is_literal, listed):
+                yield Comparison(tokens[index - 1], one[1:-1])
 
 
 def _is_literal(token: str) -> bool:

@@ -83,6 +83,7 @@ def test_a_guard_is_true_or_false_of_the_facts(text: str, expected: bool) -> Non
         "dyn(count) == 'x'",
         "severity.size() > 2",
         "ready = true",
+        "count in (1)",
         "(" * 60 + "ready" + ")" * 60,
     ],
 )
@@ -142,6 +143,11 @@ def test_a_guard_tells_every_word_a_fact_is_compared_with() -> None:
     )
 
 
+def test_facts_compared_with_facts_are_compared_with_no_word() -> None:
+    guard = Guards(TYPES).compile("severity == size && count == limit && count in [1]", "/")
+    assert guard.comparisons == ()
+
+
 @pytest.mark.parametrize("facts", [{}, {"ready": True}, {"ready": True, "count": None}])
 def test_an_absent_fact_is_an_error_and_never_false(facts: dict[str, object]) -> None:
     guard = Guards(TYPES).compile("ready || count > 2", "/when")
@@ -156,6 +162,9 @@ def test_a_fact_of_another_type_is_an_error_and_never_false() -> None:
         with pytest.raises(ContractError) as refused:
             guard.holds({"count": value})
         assert refused.value.code == "MACHINE_GUARD_FAILED"
+    with pytest.raises(ContractError) as refused:
+        Guards(TYPES).compile("severity == 'a'", "/when").holds({"severity": "\ud800"})
+    assert refused.value.code == "MACHINE_GUARD_FAILED"
 
 
 _ATOMS = st.sampled_from(

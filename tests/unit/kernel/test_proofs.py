@@ -166,6 +166,8 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("EFFECT_AMOUNT", {f"{PAY}.amount": "amount"}, "/pay/amount", "'settlement'"),
     ("EFFECT_PAYEE", {f"{PAY}.payee": "claimant"}, "/pay/payee", "'claimant'"),
     ("EFFECT_PAYEE", {f"{PAY}.payee": "evidence"}, "/pay/payee", "pseudonym"),
+    ("EFFECT_PAYEE", {f"{PAY}.payee": "incident_kind", f"{GATE}.binds": [
+        "settlement", "incident_kind"]}, "/pay/payee", "pseudonym"),
     ("EFFECT_PAYEE", {"spec.facts.payee": {"type": "pseudonym"}}, "/pay/payee", "every case"),
     ("EFFECT_UNGATED", {f"{GATE}.rejected": "payment", "spec.phases.declined": REMOVED},
      "/pay/gate", "'pay'"),
