@@ -7,8 +7,7 @@ bytes of `data` are kept as they were sent, because signatures and audit leaves 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -25,11 +24,11 @@ MAX_HEADERS = 64
 STRUCTURED = "application/cloudevents+json"
 _SCHEMA = "urn:caseway:schema:"
 _KNOWN = {"ce_specversion", "ce_type", "ce_dataschema", "ce_subject", "content-type", *ATTRIBUTES}
+_STRENGTHS = {strength.value: strength for strength in Strength}
 _COUNTERS = ("sequence", "hops", "registry_position")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event as every processor sees it; `key` is the case id, or `kind/name` on control."""
 
     key: str
@@ -37,8 +36,7 @@ class Event:
     data: Contract
 
 
-@dataclass(frozen=True, slots=True)
-class Raw:
+class Raw(NamedTuple):
     """The signed surface of a received record: CloudEvents attributes and the data bytes."""
 
     attributes: dict[str, str]
@@ -206,16 +204,13 @@ def _envelope(attributes: dict[str, str], name: str, version: int) -> Envelope:
             values[field] = text
     # What an inbound header claims about its own authentication proves nothing.
     strength = values.pop("strength", "")
-    envelope = Envelope(
-        id=values.pop("id", ""), source=values.pop("source", ""), type=name, version=version
-    )
-    if not envelope.id or not envelope.source:
-        missing = "ce_source" if envelope.id else "ce_id"
-        raise ContractError(f"{missing} is missing", code="HEADER_MISSING", where=missing)
-    known = strength in Strength._value2member_map_
-    return replace(
-        envelope, strength=Strength(strength) if known else Strength.UNVERIFIED, **values
-    )
+    for field in ("id", "source"):
+        if not values.get(field):
+            raise ContractError(
+                f"ce_{field} is missing", code="HEADER_MISSING", where=f"ce_{field}"
+            )
+    values["strength"] = _STRENGTHS.get(strength, Strength.UNVERIFIED)
+    return Envelope(type=name, version=version, **values)
 
 
 def _data(event_type: EventType, version: int, body: bytes, *, is_trusted: bool) -> Contract:

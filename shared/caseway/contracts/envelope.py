@@ -7,8 +7,8 @@ Caseway had to add (`hops`, `authstrength`, `registryposition`, `definition`, `m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Strength(StrEnum):
@@ -43,8 +43,7 @@ ATTRIBUTES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The context of one event.
 
     `time` is RFC 3339 UTC text; `cause` the coordinates `generation/topic/partition/offset` of

@@ -1,15 +1,18 @@
-"""A record as it lies in a partition, and as it is about to be appended to one."""
+"""A record as it lies in a partition, and as it is about to be appended to one.
+
+Named tuples, as the envelope is: a case makes hundreds of them, and a frozen dataclass takes five
+times as long to make.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """Raw bytes with their coordinates; `at_ms` is the append time of the log, epoch ms."""
 
     topic: str
@@ -21,8 +24,7 @@ class Record:
     headers: Headers
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A record before it has an offset and an append time."""
 
     topic: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from caseway.contracts.codec import Event
 from caseway.contracts.envelope import Strength
@@ -46,8 +46,7 @@ class Actor:
         return self.name.partition(":")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One input as `decide` sees it; `at_ms` is its append time, never before an earlier one's."""
 
     event: Event
