@@ -8,10 +8,10 @@ with the writer, and the log is read again.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from caseway.contracts.record import Draft, instant_of
 from caseway.contracts.shard import ShardCommitted, SnapshotMarked
@@ -63,10 +63,49 @@ class Limits:
     snapshot_events: int = 5_000
 
 
+class ShardLike(Protocol):
+    """What a runner drives: `life()` is what the shard does; the rest is for looking at it."""
+
+    number: int
+    phase: Phase
+    halt_reason: str
+    commits: int
+    replayed_events: int
+    progress_ms: int
+
+    def life(self) -> Life:
+        """Own this shard until the driver stops asking."""
+
+
+def endure(shard: ShardLike, take_over: Callable[[], Life], work: Callable[[], Life]) -> Life:
+    """Take over and work, again and again: this is what each branch of the errors means.
+
+    A damaged log ends it (`Phase.HALTED`); everything else is tried again.
+    """
+    attempt = 0
+    while True:
+        try:
+            yield from take_over()
+            attempt = 0
+            yield from work()
+        except CodeTooOld as error:
+            shard.phase = Phase.CODE_TOO_OLD
+            attempt += 1
+            yield Backoff(attempt, str(error))
+        except Unavailable as doubt:
+            shard.phase = Phase.DOUBTING
+            attempt += 1
+            yield Backoff(attempt, str(doubt))
+        except IntegrityError as damage:
+            shard.phase = Phase.HALTED
+            shard.halt_reason = f"{damage.code}: {damage}"
+            return
+
+
 class Shard(Generic[S]):
     """One partition of one service. `life()` is what it does; the rest is for looking at it."""
 
-    def __init__(self, card: Card[S], number: int, limits: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(self, card: Card[S], number: int, limits: Limits = Limits()) -> None:
         self.card = card
         self.number = number
         self.limits = limits
@@ -83,28 +122,8 @@ class Shard(Generic[S]):
         self._reset(Registry())
 
     def life(self) -> Life:
-        """Own this shard until the driver stops asking.
-
-        A damaged log ends it (`Phase.HALTED`); everything else is tried again.
-        """
-        attempt = 0
-        while True:
-            try:
-                yield from self._take_over()
-                attempt = 0
-                yield from self._work()
-            except CodeTooOld as error:
-                self.phase = Phase.CODE_TOO_OLD
-                attempt += 1
-                yield Backoff(attempt, str(error))
-            except Unavailable as doubt:
-                self.phase = Phase.DOUBTING
-                attempt += 1
-                yield Backoff(attempt, str(doubt))
-            except IntegrityError as damage:
-                self.phase = Phase.HALTED
-                self.halt_reason = f"{damage.code}: {damage}"
-                return
+        """Own this shard until the driver stops asking."""
+        return endure(self, self._take_over, self._work)
 
     # -- takeover -----------------------------------------------------------------------------
 

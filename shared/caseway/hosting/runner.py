@@ -27,7 +27,7 @@ from caseway.hosting.effects import (
     Seek,
     Wait,
 )
-from caseway.hosting.host import Limits, Phase, Shard
+from caseway.hosting.host import Limits, Phase, Shard, ShardLike
 from caseway.hosting.log import Feed, Log, Place, Writer
 from caseway.hosting.registry_reader import RegistryReader
 from caseway.kernel.processor import Card
@@ -45,7 +45,7 @@ _BACKOFF_S, _BACKOFF_MAX_S = 0.05, 5.0
 class _Owned:
     """A shard that this process owns, with what has come for it and not been taken."""
 
-    def __init__(self, shard: Shard[Any]) -> None:
+    def __init__(self, shard: ShardLike) -> None:
         self.shard = shard
         self.writer: Writer | None = None
         self.arrived: dict[Place, list[Record]] = {}
@@ -57,39 +57,41 @@ class _Owned:
         self.task: asyncio.Task[None] | None = None
 
 
-class ServiceRunner:
-    """One service in one process: owns the shards its membership says, and runs them."""
+class ShardRunner:
+    """Owns the shards its membership says, those in `only` if it is given, and runs them."""
 
     def __init__(
         self,
-        card: Card[Any],
+        service: str,
+        make_shard: Callable[[int], ShardLike],
         log: Log,
         registry: RegistryReader,
         now_ms: Callable[[], int],
         *,
         member: str,
-        limits: Limits = Limits(),  # noqa: B008
+        only: frozenset[int] | None = None,
     ) -> None:
-        self.card = card
+        self.service = service
+        self._make_shard = make_shard
         self._log = log
         self._registry = registry
         self._now_ms = now_ms
         self._member = member
-        self._limits = limits
+        self._only = only
         self._owned: dict[int, _Owned] = {}
         self._by_place: dict[Place, _Owned] = {}
         self._feed: Feed | None = None
 
     @property
-    def shards(self) -> Sequence[Shard[Any]]:
+    def shards(self) -> Sequence[ShardLike]:
         """The shards this process owns now, for health and metrics."""
         return [owned.shard for owned in self._owned.values()]
 
     async def run(self) -> None:
         """Own and run shards until cancelled; then drain: finish the commit in hand and leave."""
-        membership = await self._log.join(self.card.service, self._member)
+        membership = await self._log.join(self.service, self._member)
         self._feed = await self._log.feed()
-        pump = asyncio.create_task(self._pump(self._feed), name=f"{self.card.service}-pump")
+        pump = asyncio.create_task(self._pump(self._feed), name=f"{self.service}-pump")
         try:
             while True:
                 changes = asyncio.ensure_future(membership.changes())
@@ -97,7 +99,8 @@ class ServiceRunner:
                 if pump in done:
                     changes.cancel()
                     pump.result()
-                await self._own(changes.result())
+                share = changes.result()
+                await self._own(share if self._only is None else share & self._only)
         finally:
             pump.cancel()
             await self._own(frozenset())
@@ -119,11 +122,9 @@ class ServiceRunner:
         for owned in gone:
             await self._let_go(owned)
         for number in sorted(shards - set(self._owned)):
-            owned = _Owned(Shard(self.card, number, self._limits))
+            owned = _Owned(self._make_shard(number))
             self._owned[number] = owned
-            owned.task = asyncio.create_task(
-                self._drive(owned), name=f"{self.card.service}-{number}"
-            )
+            owned.task = asyncio.create_task(self._drive(owned), name=f"{self.service}-{number}")
 
     async def _pump(self, feed: Feed) -> None:
         """Spread what comes over the shards, for ever."""
@@ -153,7 +154,7 @@ class ServiceRunner:
                 assert shard.phase is Phase.HALTED
                 _log.critical(
                     "shard halted",
-                    service=self.card.service,
+                    service=self.service,
                     shard=shard.number,
                     reason=shard.halt_reason,
                 )
@@ -175,14 +176,14 @@ class ServiceRunner:
                 return await self._registry.at(position)
             case Fence():
                 await self._let_go(owned)
-                owned.writer = await self._log.fence(self.card.service, owned.shard.number)
+                owned.writer = await self._log.fence(self.service, owned.shard.number)
                 return None
             case Seek(positions):
                 return await self._seek(owned, positions)
             case Backoff(attempt, reason):
                 _log.warning(
                     "taking over again",
-                    service=self.card.service,
+                    service=self.service,
                     shard=owned.shard.number,
                     attempt=attempt,
                     reason=reason,
@@ -243,3 +244,23 @@ class ServiceRunner:
         if writer is not None:
             with contextlib.suppress(Unavailable):  # it is thrown away in any case
                 await writer.close()
+
+
+class ServiceRunner(ShardRunner):
+    """One service in one process, by its card."""
+
+    def __init__(
+        self,
+        card: Card[Any],
+        log: Log,
+        registry: RegistryReader,
+        now_ms: Callable[[], int],
+        *,
+        member: str,
+        limits: Limits = Limits(),  # noqa: B008
+    ) -> None:
+        def make(number: int) -> Shard[Any]:
+            return Shard(card, number, limits)
+
+        super().__init__(card.service, make, log, registry, now_ms, member=member)
+        self.card = card

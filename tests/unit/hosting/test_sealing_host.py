@@ -1,0 +1,275 @@
+"""The sealer's life: takeover in order, a checkpoint per interval, doubt thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from caseway.contracts.audit import CheckpointSealed
+from caseway.contracts.codec import Event, decode, encode
+from caseway.contracts.envelope import Envelope
+from caseway.contracts.record import Draft, Record
+from caseway.contracts.shard import ShardCommitted, ShardGenesis
+from caseway.contracts.signing import SigningKey
+from caseway.contracts.topics import all_topics
+from caseway.errors import Fenced, Unavailable
+from caseway.hosting.batches import BatchReader
+from caseway.hosting.effects import (
+    Arrival,
+    Backoff,
+    Commit,
+    Effect,
+    Fence,
+    RegistryAt,
+    Scan,
+    Seek,
+    Wait,
+)
+from caseway.hosting.host import Phase
+from caseway.hosting.log import Chunk, Place
+from caseway.hosting.sealing_host import SealingShard, sealed_places, sealed_topics
+from caseway.kernel.merkle import leaf_hash, root_of
+from caseway.kernel.registry import Registry
+from caseway_audit.sealing import Sealer, leaf_bytes
+
+KEY = SigningKey("checkpoint", bytes(range(32)))
+GENESIS = ShardGenesis(namespace="demo", generation="g1", shards=2, checkpoint_key=KEY.public_text)
+REGISTRY = Registry(namespace="demo", generation="g1", shards=2, position=1)
+PLACES = sealed_places(("adjusters",), 2)
+CASES: Place = ("cases", 0)
+
+
+def record(place: Place, offset: int, at_ms: int = 0) -> Record:
+    return Record(*place, offset, at_ms, b"c-1", b'{"n":%d}' % offset, ())
+
+
+class AuditLog:
+    """The audit partition, and the driver's part: it answers effects until the shard waits."""
+
+    def __init__(self, genesis: ShardGenesis | None = GENESIS) -> None:
+        self.records: list[Record] = []
+        self.positions: Mapping[Place, int] = {}
+        self.seen: list[Effect] = []
+        self.registry = REGISTRY
+        if genesis is not None:
+            envelope = Envelope("g", "/demo/control", ShardGenesis.TYPE, 1)
+            self.append([encode("audit", 0, Event("audit/0", envelope, genesis))])
+
+    def append(self, drafts: Sequence[Draft]) -> int:
+        for d in drafts:
+            end = len(self.records)
+            self.records.append(Record(d.topic, d.partition, end, 5, d.key, d.value, d.headers))
+        return len(self.records) - 1
+
+    def answer(self, effect: Effect) -> Any:
+        self.seen.append(effect)
+        match effect:
+            case Scan(place, start):
+                assert place == ("audit", 0)
+                some = self.records[start : start + 3]
+                return Chunk(some, start + len(some), start + len(some) >= len(self.records))
+            case RegistryAt():
+                return self.registry
+            case Commit(drafts, positions):
+                self.positions = positions
+                return self.append(drafts)
+        return None
+
+    def checkpoints(self) -> list[CheckpointSealed]:
+        batches = BatchReader(("audit", 0), is_resumed=False).feed(self.records)
+        found = [decode(r, is_sole_writer=True).data for b in batches for r in b.records]
+        assert all(isinstance(data, CheckpointSealed) for data in found)
+        return found  # type: ignore[return-value]
+
+    def trailers(self) -> list[ShardCommitted]:
+        batches = BatchReader(("audit", 0), is_resumed=False).feed(self.records)
+        return [batch.trailer for batch in batches]
+
+
+class Driven:
+    """One life of the sealer over a log."""
+
+    def __init__(self, log: AuditLog, key: SigningKey = KEY) -> None:
+        self.log = log
+        self.shard = SealingShard(Sealer, key, PLACES, interval_ms=1_000)
+        self.life = self.shard.life()
+        self.effect: Effect | None = next(self.life)
+
+    def until_wait(self) -> Driven:
+        while self.effect is not None and not isinstance(self.effect, Wait | Backoff):
+            self._send(self.log.answer(self.effect))
+        return self
+
+    def arrive(self, now_ms: int, records: Mapping[Place, Sequence[Record]] | None = None) -> None:
+        assert isinstance(self.effect, Wait)
+        self._send(Arrival(records or {}, (), now_ms))
+        self.until_wait()
+
+    def fail(self, doubt: Unavailable) -> None:
+        self.effect = self.life.throw(doubt)
+
+    def _send(self, answer: Any) -> None:
+        try:
+            self.effect = self.life.send(answer)
+        except StopIteration:
+            self.effect = None
+
+
+def test_everything_is_sealed_but_the_audit_log_dead_letters_and_snapshots() -> None:
+    everything = {topic.name for topic in all_topics(("adjusters", "medics"))}
+    sealed = {topic.name for topic in sealed_topics(("medics", "adjusters"))}
+    left = {name for name in everything - sealed if not name.startswith(("dead-", "snapshots."))}
+    assert left == {"audit"}
+    assert {"registry", "control", "offers.medics"} <= sealed
+
+
+def test_a_topic_that_is_not_sharded_has_only_partition_zero() -> None:
+    places = sealed_places(("adjusters",), 3)
+    assert [p for p in places if p[0] in ("control", "registry")] == [
+        ("control", 0),
+        ("registry", 0),
+    ]
+    assert [p for p in places if p[0] == "offers.adjusters"] == [
+        ("offers.adjusters", n) for n in range(3)
+    ]
+
+
+def test_the_takeover_keeps_its_order() -> None:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    kinds = [type(effect) for effect in log.seen]
+    assert kinds == [Fence, Scan, RegistryAt, Seek]
+    assert driven.shard.phase is Phase.RUNNING
+    assert log.seen[-1] == Seek(dict.fromkeys(PLACES, 0))
+
+
+def test_nothing_is_written_while_nothing_comes() -> None:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    for now_ms in (1_000, 5_000, 90_000):
+        driven.arrive(now_ms)
+    assert log.checkpoints() == []
+    assert isinstance(driven.effect, Wait)
+    assert driven.effect.until_ms is None
+
+
+def test_the_first_record_after_a_rest_is_sealed_at_once_and_the_next_in_a_second() -> None:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    driven.arrive(50_000, {CASES: [record(CASES, 0)]})
+    assert [c.number for c in log.checkpoints()] == [1]
+    driven.arrive(50_300, {CASES: [record(CASES, 1, at_ms=50_290)]})
+    assert len(log.checkpoints()) == 1
+    assert isinstance(driven.effect, Wait)
+    assert driven.effect.until_ms == 51_000
+    assert driven.shard.oldest_ms == 50_290
+    driven.arrive(51_000)
+    assert [c.number for c in log.checkpoints()] == [1, 2]
+    assert driven.shard.oldest_ms is None
+
+
+def test_a_clock_that_went_back_stops_no_seal() -> None:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    driven.arrive(50_000, {CASES: [record(CASES, 0)]})
+    driven.arrive(10_000, {CASES: [record(CASES, 1)]})
+    assert len(log.checkpoints()) == 2
+
+
+def test_the_trailer_and_the_positions_say_what_is_under_seal() -> None:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    place = ("registry", 0)
+    some = {CASES: [record(CASES, 0, 7), record(CASES, 4, 9)], place: [record(place, 2, 3)]}
+    driven.arrive(50_000, some)
+    trailer = log.trailers()[-1]
+    assert trailer.positions == {"cases/0": 5, "registry/0": 3}
+    assert dict(log.positions) == {CASES: 5, place: 3}
+    assert (trailer.sequence, trailer.epoch, trailer.count) == (1, 1, 1)
+    assert trailer.greatest_ms == 9
+    assert trailer.registry_position == REGISTRY.position
+
+
+def test_the_next_owner_goes_on_where_the_checkpoints_end() -> None:
+    log = AuditLog()
+    first = Driven(log).until_wait()
+    everything = [record(CASES, n) for n in range(9)]
+    for n in range(3):
+        first.arrive(50_000 + 1_000 * n, {CASES: everything[2 * n : 2 * n + 2]})
+    first.arrive(52_100, {CASES: everything[6:8]})  # never sealed: the owner dies before
+    second = Driven(log).until_wait()
+    assert second.shard.replayed_events == 3
+    seek = log.seen[-1]
+    assert isinstance(seek, Seek)
+    assert seek.positions[CASES] == 6
+    second.arrive(60_000, {CASES: everything[6:]})
+    last = log.checkpoints()[-1]
+    assert last.number == 4
+    assert last.grown[0].root == root_of(leaf_hash(leaf_bytes(r)) for r in everything).hex()
+    assert [trailer.epoch for trailer in log.trailers()] == [1, 1, 1, 2]
+
+
+def test_doubt_throws_the_checkpoint_away_and_the_log_says_what_became_of_it() -> None:
+    for was_committed in (False, True):
+        log = AuditLog()
+        driven = Driven(log).until_wait()
+        assert isinstance(driven.effect, Wait)
+        driven.effect = driven.life.send(Arrival({CASES: [record(CASES, 0)]}, (), 50_000))
+        assert isinstance(driven.effect, Commit)
+        if was_committed:
+            log.append(driven.effect.drafts)
+        driven.fail(Fenced("another owner"))
+        assert isinstance(driven.effect, Backoff)
+        assert driven.shard.phase is Phase.DOUBTING
+        driven._send(None)
+        driven.until_wait()
+        seek = log.seen[-1]
+        assert isinstance(seek, Seek)
+        assert seek.positions[CASES] == int(was_committed)
+        driven.arrive(60_000, {CASES: [record(CASES, int(was_committed))]})
+        assert [c.number for c in log.checkpoints()] == list(range(1, 2 + int(was_committed)))
+
+
+def test_without_a_genesis_it_waits() -> None:
+    driven = Driven(AuditLog(genesis=None)).until_wait()
+    assert isinstance(driven.effect, Backoff)
+    assert "caseway init" in driven.effect.reason
+
+
+def test_another_key_than_that_of_the_genesis_seals_nothing() -> None:
+    driven = Driven(AuditLog(), SigningKey("other", bytes(32))).until_wait()
+    assert driven.shard.phase is Phase.HALTED
+    assert driven.shard.halt_reason.startswith("KEY_MISMATCH")
+
+
+def test_a_registry_of_another_generation_halts_it() -> None:
+    log = AuditLog()
+    log.registry = Registry(namespace="demo", generation="g2", position=1)
+    driven = Driven(log).until_wait()
+    assert driven.shard.phase is Phase.HALTED
+    assert driven.shard.halt_reason.startswith("integrity.genesis")
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_damaged_audit_log_halts_it(at: int) -> None:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    driven.arrive(50_000, {CASES: [record(CASES, 0)]})
+    damaged = log.records[at]
+    value = (damaged.value or b"").replace(b"1", b"2")
+    log.records[at] = Record("audit", 0, at, 5, damaged.key, value, damaged.headers)
+    again = Driven(log).until_wait()
+    assert again.shard.phase is Phase.HALTED
+    assert again.shard.halt_reason.startswith("integrity.")
+
+
+def test_the_registry_moves_on_with_what_the_runner_tells() -> None:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    fact = Event("agent/a", Envelope("x", "/demo/intake", "agent.registered", 1), GENESIS)
+    moved = Registry(namespace="demo", generation="g1", position=7)
+    driven._send(Arrival({}, [(fact, moved)], 50_000))
+    assert isinstance(driven.effect, Wait)
+    assert driven.effect.registry_position == driven.effect.awaited_position == 7
