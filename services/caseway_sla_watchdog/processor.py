@@ -1,0 +1,56 @@
+"""Decides which timers a record sets, moves and cancels.
+
+The requester computed the instant; here it is only kept. A span runs from the append time of
+the record that asks, so a record that comes again asks for the same instant and changes nothing.
+"""
+
+from __future__ import annotations
+
+from caseway.contracts.case import CaseClosed
+from caseway.contracts.deadline import Timed, Timer, TimerRequest, TimersUpdated
+from caseway.contracts.record import instant_of, millis_of
+from caseway.kernel.processor import NOTHING, Delivery, Step
+from caseway.kernel.registry import Registry
+from caseway_sla_watchdog.state import Deadlines
+
+_MS_PER_S = 1000
+
+
+def decide(state: Deadlines | None, delivery: Delivery, _registry: Registry) -> Step:
+    """Answer one record that may carry timers: one event, or none if nothing changes."""
+    data = delivery.event.data
+    assert isinstance(data, Timed), f"{delivery.event.envelope.type} carries no timers"
+    timers = state.timers if state is not None else {}
+    if isinstance(data, CaseClosed):
+        # Whatever was still asked for, nobody is left to act on it.
+        wanted: dict[str, Timer] = {}
+        cancelled = tuple(timers)
+    else:
+        wanted = {each.timer_id: _timer(each, delivery) for each in data.timers}
+        # A timer that the same record sets again is moved, not ended.
+        cancels = dict.fromkeys(data.cancels)
+        cancelled = tuple(name for name in cancels if name in timers and name not in wanted)
+    armed = tuple(
+        timer
+        for name, timer in wanted.items()
+        if name not in timers or timers[name].as_set(name) != timer
+    )
+    if not armed and not cancelled:
+        return NOTHING
+    return Step((TimersUpdated(armed=armed, cancelled=cancelled),))
+
+
+def _timer(request: TimerRequest, delivery: Delivery) -> Timer:
+    if request.due_at is not None:
+        due_ms = millis_of(request.due_at)
+    else:
+        assert request.after_s is not None, "the contract holds one of both"
+        due_ms = delivery.at_ms + request.after_s * _MS_PER_S
+    return Timer(
+        timer_id=request.timer_id,
+        kind=request.kind,
+        about=request.about,
+        due_at=instant_of(due_ms),
+        warn_at=None if request.warn_at is None else instant_of(millis_of(request.warn_at)),
+        requester=delivery.topic,
+    )
