@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from caseway.contracts.deadline import Timed
 from caseway.contracts.fields import Contract, Identifier, Instant, Pin, Sha256
+from caseway.contracts.money import Money
 
 GateId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}-[1-9][0-9]{0,5}$")]
 Revision = Annotated[int, Field(ge=1)]
@@ -63,7 +64,11 @@ class DelegateGate(Contract):
 
 
 class GateOpened(Timed):
-    """The matrix row was found: who must decide by when, and which cells matched."""
+    """The matrix row was found: who must decide by when, and which cells matched.
+
+    `roles` decide first and jointly; `rungs` stand above them, level 1 first. `owners` are the
+    persons behind the agents among requester and preparers, who may not decide either.
+    """
 
     TYPE: ClassVar[str] = "gate.opened"
     VERSION: ClassVar[int] = 1
@@ -79,6 +84,7 @@ class GateOpened(Timed):
     due_at: Instant | None
     preparers: tuple[str, ...]
     requester: str
+    owners: tuple[str, ...] = ()
 
 
 class DecisionEndorsed(Contract):
@@ -95,7 +101,10 @@ class DecisionEndorsed(Contract):
 
 
 class GateDecided(Timed):
-    """The one decision of this revision: recorded here, effective when the router consumes it."""
+    """The one decision of this revision: recorded here, effective when the router consumes it.
+
+    `by` and `roles` stand in the same order: who decided, and in which role.
+    """
 
     TYPE: ClassVar[str] = "gate.decided"
     VERSION: ClassVar[int] = 1
@@ -140,13 +149,21 @@ class GateOverdue(Timed):
 
 
 class GateUnmatched(Contract):
-    """No row, role or calendar fits: the gate waits for a person in a named queue, never auto."""
+    """No row, role or calendar fits: the gate waits for a person in a named queue, never auto.
+
+    It holds all that was asked, so that it is judged again when the registry changes.
+    """
 
     TYPE: ClassVar[str] = "gate.unmatched"
     VERSION: ClassVar[int] = 1
     gate_id: GateId
     revision: Revision
     digest: Sha256
+    matrix: Identifier
+    amount: Money
+    flags: tuple[Identifier, ...]
+    preparers: tuple[str, ...]
+    requester: str
     code: str
     queue: Identifier
     message: str
@@ -177,7 +194,7 @@ class GateDelegated(Contract):
 
 
 class GateRetired(Timed):
-    """The router voided this revision; nothing can decide it any more."""
+    """This revision was voided or replaced; nothing can decide it any more."""
 
     TYPE: ClassVar[str] = "gate.retired"
     VERSION: ClassVar[int] = 1

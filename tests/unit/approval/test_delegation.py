@@ -1,0 +1,90 @@
+"""A gate is handed from one role holder to another; nobody gains authority by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from caseway.contracts.decision import DecisionRefused, GateDecided, GateDelegated
+from caseway.testing import Given
+from caseway_approval.state import Gates
+
+from .office import GATE, appointed, bench_of, breached, decide, hand_to, office, opened
+
+CID, CORA = "person:cid", "person:cora"
+
+
+def code_of(story: Given[Gates]) -> str:
+    (event,) = story.said_events
+    assert isinstance(event, DecisionRefused), event
+    return event.code
+
+
+def test_the_taker_decides_and_the_giver_no_longer() -> None:
+    story = opened().when(hand_to("cora"), actor=CID)
+    story.then(
+        GateDelegated(
+            gate_id=GATE,
+            revision=1,
+            by=CID,
+            to=CORA,
+            role="claims-manager",
+            reason="on leave",
+        )
+    )
+    late = story.when(decide(), actor=CID)
+    assert code_of(late) == "AUTHORITY"
+    assert "you handed role 'claims-manager'" in late.said_events[0].message  # type: ignore[attr-defined]
+    story.when(decide(), actor=CORA).then_like(GateDecided, by=(CORA,))
+
+
+def test_a_taker_who_lost_the_role_decides_nothing() -> None:
+    story = opened().when(hand_to("cora"), actor=CID)
+    story = story.under(appointed(office(), cora=("claims-clerk",)))
+    assert code_of(story.when(decide(), actor=CORA)) == "AUTHORITY"
+
+
+REFUSED = [
+    ("DELEGATION_SELF", "cid"),
+    ("DELEGATION_UNKNOWN", "nobody"),
+    ("DELEGATION_UNKNOWN", "gone"),
+    ("DELEGATION_WIDER", "zoe"),
+    ("DELEGATION_WIDER", "vera"),
+    ("SELF_APPROVAL", "cora"),
+]
+
+
+@pytest.mark.parametrize(("code", "taker"), REFUSED)
+def test_delegation_only_narrows(code: str, taker: str) -> None:
+    prepared = opened(preparers=(CORA,)).under(appointed(office(), gone=()))
+    assert code_of(prepared.when(hand_to(taker), actor=CID)) == code
+
+
+def test_what_was_handed_on_is_not_handed_on_again_nor_back() -> None:
+    third = appointed(office(), dora=("claims-manager",))
+    story = opened().under(third).when(hand_to("cora"), actor=CID)
+    assert code_of(story.when(hand_to("dora"), actor=CORA)) == "DELEGATION_DEPTH"
+    assert code_of(story.when(hand_to("cid"), actor=CORA)) == "DELEGATION_DEPTH"
+    assert code_of(story.when(hand_to("cid"), actor="person:dora")) == "DELEGATION_CIRCLE"
+    assert code_of(story.when(hand_to("dora"), actor=CID)) == "AUTHORITY"
+
+
+def test_a_joint_rung_stays_two_persons_under_delegation() -> None:
+    people = appointed(office(), dora=("ceo", "legal"))
+    story = breached(opened("600000")).under(people).when(decide(), actor="person:dora")
+    assert code_of(story.when(hand_to("dora"), actor="person:lea")) == "SECOND_PERSON"
+    assert code_of(story.when(hand_to("cleo"), actor="person:dora")) == "SECOND_PERSON"
+
+
+def test_a_handed_role_is_the_one_its_taker_fills() -> None:
+    people = appointed(office(), dora=("ceo", "legal"))
+    story = breached(opened("600000")).under(people).when(hand_to("dora"), actor="person:lea")
+    story = story.when(decide(), actor="person:dora")
+    assert [e.role for e in story.said_events] == ["legal"]  # type: ignore[attr-defined]
+
+
+def test_an_escalation_ends_what_was_delegated_and_endorsed_below() -> None:
+    story = opened().when(hand_to("cora"), actor=CID)
+    story = breached(story).under(appointed(office(), cid=("claims-manager", "vp-claims")))
+    assert (bench_of(story).delegations, bench_of(story).endorsements) == ((), ())
+    story.when(decide(), actor=CID).then_like(GateDecided, level=1, roles=("vp-claims",))
+    assert code_of(story.when(decide(), actor=CORA)) == "AUTHORITY"
