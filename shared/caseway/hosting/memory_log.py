@@ -1,0 +1,319 @@
+"""A model of Kafka in one process, with the behaviours that lose data when one forgets them.
+
+Offsets have gaps: every commit leaves a marker in each partition that it touched, and aborted
+records keep theirs. A commit's outcome can stay unknown. A stale writer is fenced. The same
+conformance suite holds it to what the real broker does; the simulator runs on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from caseway.contracts.record import Draft, Record
+from caseway.contracts.topics import Topic
+from caseway.errors import ContractError, Fenced, Unavailable
+from caseway.hosting.log import Bounds, Chunk, Feed, Membership, Place, TopicFacts, Writer
+
+RECORD_BYTES_MAX = 1_047_552
+_SCAN_RECORDS = 1_000
+
+Failure = Literal["lost", "unknown", "torn"]
+
+
+class MemoryLog:
+    """One namespace in memory; `now_ms` is the broker's clock."""
+
+    def __init__(self, shards: int, now_ms: Callable[[], int]) -> None:
+        self.shards = shards
+        self._now_ms = now_ms
+        self._records: dict[Place, list[Record]] = {}
+        self._ends: dict[Place, int] = {}
+        self._last_ms: dict[Place, int] = {}
+        self._epochs: dict[tuple[str, int], int] = {}
+        self._topics: dict[str, Topic] = {}
+        self._feeds: set[MemoryFeed] = set()
+        self._members: dict[str, list[MemoryMembership]] = {}
+        self._failure: Failure | None = None
+        self.group_offsets: dict[str, dict[Place, int]] = {}
+
+    def fail_next_commit(self, failure: Failure) -> None:
+        """Let the next commit end in doubt: `lost` (nothing happened), `unknown` (all of it did),
+        or `torn` (a late end of transaction committed its first half)."""
+        self._failure = failure
+
+    # -- writing ------------------------------------------------------------------------------
+
+    async def fence(self, service: str, shard: int) -> Writer:
+        """Raise the epoch; the writer before can commit nothing more."""
+        await asyncio.sleep(0)
+        epoch = self._epochs[service, shard] = self._epochs.get((service, shard), 0) + 1
+        return MemoryWriter(self, service, shard, epoch)
+
+    async def append(self, drafts: Sequence[Draft]) -> Sequence[tuple[int, int]]:
+        """Append without a transaction: no marker follows."""
+        _check_sizes(drafts)
+        await asyncio.sleep(0)
+        return self._put(drafts, is_transaction=False)
+
+    def commit(self, writer: MemoryWriter, drafts: Sequence[Draft]) -> int:
+        """What the broker does with a transaction of this writer."""
+        if self._epochs[writer.service, writer.shard] != writer.epoch:
+            raise Fenced(f"{writer.service}/{writer.shard} has another owner")
+        failure, self._failure = self._failure, None
+        if failure == "lost":
+            self._skip(drafts)
+            raise Unavailable("commit: no answer")
+        if failure == "torn":
+            self._put(drafts[: len(drafts) // 2], is_transaction=True)
+            raise Unavailable("commit: no answer")
+        given = self._put(drafts, is_transaction=True)
+        if failure == "unknown":
+            raise Unavailable("commit: no answer")
+        return given[-1][0]
+
+    def _put(self, drafts: Sequence[Draft], *, is_transaction: bool) -> list[tuple[int, int]]:
+        given = []
+        places = {(draft.topic, draft.partition) for draft in drafts}
+        for draft in drafts:
+            place = (draft.topic, draft.partition)
+            at_ms = self._last_ms[place] = max(self._last_ms.get(place, 0), self._now_ms())
+            offset = self._ends.get(place, 0)
+            self._ends[place] = offset + 1
+            self._records.setdefault(place, []).append(
+                Record(
+                    draft.topic,
+                    draft.partition,
+                    offset,
+                    at_ms,
+                    draft.key,
+                    draft.value,
+                    tuple(draft.headers),
+                )
+            )
+            given.append((offset, at_ms))
+        if is_transaction:
+            for place in places:
+                self._ends[place] += 1  # the marker
+        for feed in self._feeds:
+            feed.wake()
+        return given
+
+    def _skip(self, drafts: Sequence[Draft]) -> None:
+        """Aborted records are not read, and their offsets are gone all the same."""
+        for draft in drafts:
+            place = (draft.topic, draft.partition)
+            self._ends[place] = self._ends.get(place, 0) + 1
+
+    # -- reading ------------------------------------------------------------------------------
+
+    async def scan(self, place: Place, start: int) -> Chunk:
+        """Committed records from `start` on."""
+        await asyncio.sleep(0)
+        records = self.read(place, start)[:_SCAN_RECORDS]
+        end = self._ends.get(place, 0)
+        is_all = len(records) < _SCAN_RECORDS
+        next_offset = max(start, end) if is_all else records[-1].offset + 1
+        return Chunk(records, next_offset, next_offset >= end)
+
+    def read(self, place: Place, start: int) -> list[Record]:
+        """All committed records of a partition from `start` on."""
+        records = self._records.get(place, [])
+        if not records or records[-1].offset < start:
+            return []
+        return [record for record in records if record.offset >= start]
+
+    async def bounds(self, place: Place) -> Bounds:
+        """Nothing is ever deleted here."""
+        await asyncio.sleep(0)
+        return Bounds(0, self._ends.get(place, 0))
+
+    async def end(self, place: Place) -> int:
+        """The next offset."""
+        await asyncio.sleep(0)
+        return self._ends.get(place, 0)
+
+    async def feed(self) -> Feed:
+        """A reader."""
+        feed = MemoryFeed(self)
+        self._feeds.add(feed)
+        return feed
+
+    def forget(self, feed: MemoryFeed) -> None:
+        """A feed was closed."""
+        self._feeds.discard(feed)
+
+    async def join(self, service: str, member: str) -> Membership:
+        """Share out the shards evenly; who stays keeps nearly all of its own."""
+        membership = MemoryMembership(self, service, member)
+        self._members.setdefault(service, []).append(membership)
+        self.share_out(service)
+        return membership
+
+    def leave(self, membership: MemoryMembership) -> None:
+        """A member is gone; the others take over."""
+        self._members[membership.service].remove(membership)
+        self.share_out(membership.service)
+
+    def share_out(self, service: str) -> None:
+        """Give every shard to one member, keeping what each has up to its share."""
+        members = self._members[service]
+        if not members:
+            return
+        quota, extra = divmod(self.shards, len(members))
+        room = [quota + (index < extra) for index in range(len(members))]
+        kept = [sorted(m.owned)[:size] for m, size in zip(members, room, strict=True)]
+        free = [s for s in range(self.shards) if not any(s in some for some in kept)]
+        for some, size in zip(kept, room, strict=True):
+            while len(some) < size:
+                some.append(free.pop(0))
+        for membership, some in zip(members, kept, strict=True):
+            membership.give(frozenset(some))
+
+    # -- provisioning -------------------------------------------------------------------------
+
+    async def create_topics(self, topics: Sequence[Topic]) -> Sequence[str]:
+        """Note those that are missing."""
+        missing = [topic for topic in topics if topic.name not in self._topics]
+        self._topics.update({topic.name: topic for topic in missing})
+        return [topic.name for topic in missing]
+
+    async def describe(self, topics: Sequence[Topic]) -> Mapping[str, TopicFacts]:
+        """What was noted."""
+        there = [topic for topic in topics if topic.name in self._topics]
+        return {
+            t.name: TopicFacts(t.partitions(self.shards), t.retention_ms, t.compacted, True, 1)
+            for t in there
+        }
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class MemoryWriter:
+    """The right to write one shard, until it is fenced or fails once."""
+
+    def __init__(self, log: MemoryLog, service: str, shard: int, epoch: int) -> None:
+        self._log = log
+        self.service, self.shard, self.epoch = service, shard, epoch
+        self._is_dead = False
+
+    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+        """All or nothing; a failure makes this writer useless, as on the real broker."""
+        if self._is_dead:
+            raise Unavailable("this writer failed before; take over again")
+        _check_sizes(drafts)
+        await asyncio.sleep(0)
+        try:
+            return self._log.commit(self, drafts)
+        except Unavailable:
+            self._is_dead = True
+            raise
+
+    async def hint(self, positions: Mapping[Place, int]) -> None:
+        """Note the group's offsets."""
+        self._log.group_offsets.setdefault(self.service, {}).update(positions)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+        self._is_dead = True
+
+
+class MemoryFeed:
+    """Committed records of many partitions."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self._next: dict[Place, int] = {}
+        self._paused: set[Place] = set()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was appended somewhere."""
+        self._woken.set()
+
+    async def seek(self, positions: Mapping[Place, int]) -> None:
+        """Read these from there on."""
+        self._next.update(positions)
+        self._paused -= set(positions)
+        self._woken.set()
+
+    async def drop(self, places: Iterable[Place]) -> None:
+        """Forget these."""
+        for place in places:
+            self._next.pop(place, None)
+            self._paused.discard(place)
+
+    def pause(self, places: Iterable[Place]) -> None:
+        """Hand nothing out for these."""
+        self._paused |= set(places) & set(self._next)
+
+    def resume(self, places: Iterable[Place]) -> None:
+        """Hand out again."""
+        self._paused -= set(places)
+        self._woken.set()
+
+    async def fetch(self, timeout_s: float) -> Mapping[Place, Sequence[Record]]:
+        """What is there, or what comes within the timeout."""
+        found = self._take()
+        if not found:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while not found:
+                        self._woken.clear()
+                        await self._woken.wait()
+                        found = self._take()
+        return found
+
+    def _take(self) -> dict[Place, Sequence[Record]]:
+        found: dict[Place, Sequence[Record]] = {}
+        for place, start in self._next.items():
+            records = [] if place in self._paused else self._log.read(place, start)
+            if records:
+                found[place] = records
+                self._next[place] = records[-1].offset + 1
+        return found
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._log.forget(self)
+
+
+class MemoryMembership:
+    """One member of a service."""
+
+    def __init__(self, log: MemoryLog, service: str, member: str) -> None:
+        self._log = log
+        self.service, self.member = service, member
+        self.owned: frozenset[int] = frozenset()
+        self._told: frozenset[int] | None = None
+        self._changed = asyncio.Event()
+
+    def give(self, shards: frozenset[int]) -> None:
+        """The share of this member, as of now."""
+        self.owned = shards
+        self._changed.set()
+
+    async def changes(self) -> frozenset[int]:
+        """Wait for another share than was told last."""
+        while self.owned == self._told:
+            self._changed.clear()
+            await self._changed.wait()
+        self._told = self.owned
+        return self.owned
+
+    async def close(self) -> None:
+        """Leave."""
+        self._log.leave(self)
+
+
+def _check_sizes(drafts: Sequence[Draft]) -> None:
+    for draft in drafts:
+        if draft.is_beyond(RECORD_BYTES_MAX):
+            raise ContractError(
+                f"a record for {draft.topic} has {draft.size_bytes} bytes; at most "
+                f"{RECORD_BYTES_MAX}: store large evidence and send a reference",
+                code="RECORD_TOO_LARGE",
+            )
