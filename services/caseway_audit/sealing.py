@@ -37,7 +37,7 @@ def leaf_bytes(record: Record) -> bytes:
     events and in the trailers.
 
     Example:
-        >>> leaf_bytes(Record("cases", 0, 7, 0, b"c-1", None, (("n", b"v"),))).hex(" ", 4)
+        >>> leaf_bytes(Record("cases", 0, 7, 0, b"c-1", None, (("n", b"v"),))).hex(" ", -4)
         '00000003 632d31ff ffffff00 00000100 00000161 00000001 76'
     """
     headers = record.headers
