@@ -28,18 +28,18 @@ class ShardReading:
     service: str
     shard: int
     phase: str
-    halt_reason: str
-    records: int
-    commits: int
-    dead_letters: int
-    faults: int
-    replayed_events: int
-    torn_records: int
-    queue_records: int
-    oldest_ms: int | None
-    open_cases: int
-    faulted_cases: int
-    progress_ms: int
+    halt_reason: str = ""
+    records: int = 0
+    commits: int = 0
+    dead_letters: int = 0
+    faults: int = 0
+    replayed_events: int = 0
+    torn_records: int = 0
+    queue_records: int = 0
+    oldest_ms: int | None = None
+    open_cases: int = 0
+    faulted_cases: int = 0
+    progress_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,23 +12,7 @@ import pytest
 from caseway.ops.health import Health, PortInUse, Probes, judge_liveness, judge_readiness
 from caseway.ops.metrics import ShardReading
 
-RUNNING = ShardReading(
-    service="router",
-    shard=0,
-    phase="running",
-    halt_reason="",
-    records=0,
-    commits=0,
-    dead_letters=0,
-    faults=0,
-    replayed_events=0,
-    torn_records=0,
-    queue_records=0,
-    oldest_ms=None,
-    open_cases=0,
-    faulted_cases=0,
-    progress_ms=100_000,
-)
+RUNNING = ShardReading("router", 0, "running", progress_ms=100_000)
 
 
 def judge(*readings: ShardReading, joined: bool = True) -> Health:

@@ -1,0 +1,209 @@
+"""Compares a namespace with what it must be, and names the exact command that mends each finding.
+
+It changes nothing. On an embedded directory most of it holds by construction; on Kafka each of
+these settings has lost somebody's data before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from caseway.contracts.shard import ShardGenesis
+from caseway.contracts.topics import FOREVER_MS, Topic, TopicKind, all_topics
+from caseway.errors import CasewayError, ConfigError
+from caseway.hosting.log import TopicFacts
+from caseway_control.genesis import LOGS, read_genesis
+from caseway_control.spaces import Space
+
+# Transactions of version 2 (KIP-890), without which a late EndTxn may tear the next batch.
+BROKER_OLDEST = (4, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it must be; a warning lets the services start."""
+
+    code: str
+    severity: Literal["error", "warning"]
+    where: str
+    what: str
+    command: str
+
+
+@runtime_checkable
+class TellsVersion(Protocol):
+    """A log that can say which broker stands behind it."""
+
+    async def broker_version(self) -> tuple[int, ...]:
+        """The release of the oldest broker, e.g. (4, 1); empty when the broker does not say."""
+
+
+async def diagnose(space: Space) -> list[Finding]:
+    """Everything that is wrong, errors first.
+
+    Raises:
+        Unavailable: the log does not answer at all.
+    """
+    wanted = all_topics(space.settings.pool_names)
+    there = await space.log.describe(wanted)
+    findings = list(check_topics(space, wanted, there))
+    findings += await _check_genesis(space, there)
+    if isinstance(space.log, TellsVersion):
+        findings += check_version(await space.log.broker_version())
+    return sorted(findings, key=lambda finding: finding.severity != "error")
+
+
+def check_topics(
+    space: Space, wanted: tuple[Topic, ...], there: Mapping[str, TopicFacts]
+) -> Iterator[Finding]:
+    """Missing topics, and those that keep, split or time their records otherwise than they must."""
+    for topic in wanted:
+        facts = there.get(topic.name)
+        if facts is None:
+            what = "is missing"
+            yield _error("DOCTOR_TOPIC_MISSING", topic, what, "caseway topics create")
+            continue
+        expected = topic.partitions(space.log.shards)
+        if facts.partitions != expected:
+            yield _partitions(space, topic, facts.partitions, expected)
+        yield from _kept(space, topic, facts)
+        yield from _written(space, topic, facts)
+
+
+def check_version(version: tuple[int, ...]) -> list[Finding]:
+    """A broker that is too old for transactions which cannot be torn."""
+    if not version or version >= BROKER_OLDEST:
+        return []
+    name = ".".join(str(part) for part in version)
+    return [
+        Finding(
+            "DOCTOR_TXN",
+            "warning",
+            "broker",
+            f"is version {name}; before 4.0 a late commit may tear the next batch, which is found "
+            "and decided again, but costs a takeover",
+            "kafka-features.sh --bootstrap-server "
+            "BROKER upgrade --release-version 4.0  # after the brokers run 4.0 or newer",
+        )
+    ]
+
+
+def _partitions(space: Space, topic: Topic, found: int, expected: int) -> Finding:
+    what = f"has {found} partitions and not {expected}; every shard needs its own, in every topic"
+    if topic.sharded and found > expected:
+        command = f"CASEWAY_SHARDS={found}  # if every other topic has as many"
+    else:
+        tool = _tool(space, "kafka-topics.sh")
+        name = _name(space, topic)
+        command = f"{tool} --delete --topic {name} && caseway topics create  # only while empty"
+    return _error("DOCTOR_PARTITIONS", topic, what, command)
+
+
+def _kept(space: Space, topic: Topic, facts: TopicFacts) -> Iterator[Finding]:
+    if topic.compacted:
+        if not facts.is_compacted:
+            what = "is not compacted, and would grow for ever"
+            yield _warning(
+                "DOCTOR_COMPACTION", topic, what, _set(space, topic, "cleanup.policy=compact")
+            )
+        return
+    if facts.is_compacted:
+        what = "is compacted, which deletes records that are the truth"
+        command = _set(space, topic, "cleanup.policy=delete")
+        yield _error("DOCTOR_COMPACTION", topic, what, command)
+    is_log = topic.kind is TopicKind.LOG
+    if topic.retention_ms == FOREVER_MS and facts.retention_ms != FOREVER_MS:
+        days = facts.retention_ms / 86_400_000
+        what = f"deletes records after {days:g} days, and must keep them for ever"
+        make = _error if is_log else _warning
+        yield make("DOCTOR_RETENTION", topic, what, _set(space, topic, "retention.ms=-1"))
+
+
+def _written(space: Space, topic: Topic, facts: TopicFacts) -> Iterator[Finding]:
+    if not facts.has_append_time and not topic.compacted:
+        what = "carries the producers' times; every SLA runs from the broker's append time"
+        command = _set(space, topic, "message.timestamp.type=LogAppendTime")
+        yield _error("DOCTOR_TIMESTAMP", topic, what, command)
+    is_kafka = space.home is None
+    if is_kafka and facts.replication < 2 and space.settings.stage == "production":
+        what = "has one replica; the loss of one disk is the loss of every case"
+        command = (
+            f"{_tool(space, 'kafka-reassign-partitions.sh')} --execute "
+            f"--reassignment-json-file three-replicas-of-{_name(space, topic)}.json"
+        )
+        yield _error("DOCTOR_REPLICATION", topic, what, command)
+
+
+async def _check_genesis(space: Space, there: Mapping[str, TopicFacts]) -> list[Finding]:
+    findings = []
+    known: dict[ShardGenesis, str] = {}
+    for _, topic in LOGS:
+        facts = there.get(topic.name)
+        count = min(facts.partitions, topic.partitions(space.log.shards)) if facts else 0
+        for partition in range(count):
+            where = f"{topic.name}/{partition}"
+            try:
+                genesis = await read_genesis(space.log, (topic.name, partition))
+            except (CasewayError, ConfigError) as error:
+                command = "restore the topic from a copy  # its beginning is gone"
+                findings.append(Finding(error.code, "error", where, str(error), command))
+                continue
+            if genesis is None:
+                what = "has no genesis; nothing can run on it yet"
+                findings.append(Finding("DOCTOR_GENESIS", "error", where, what, "caseway init"))
+                continue
+            known.setdefault(genesis, where)
+            findings += _foreign(space, genesis, where)
+    if len(known) > 1:
+        what = f"{' and '.join(known.values())} begin with different geneses"
+        command = "CASEWAY_NAMESPACE=another  # two namespaces were made on the same topics"
+        findings.append(Finding("GENESIS_MISMATCH", "error", "logs", what, command))
+    return findings
+
+
+def _foreign(space: Space, genesis: ShardGenesis, where: str) -> list[Finding]:
+    if genesis.namespace != space.namespace:
+        return [
+            Finding(
+                "GENESIS_MISMATCH",
+                "error",
+                where,
+                f"belongs to namespace {genesis.namespace!r} and not to {space.namespace!r}",
+                f"CASEWAY_NAMESPACE={genesis.namespace}",
+            )
+        ]
+    if genesis.shards != space.log.shards:
+        return [
+            Finding(
+                "GENESIS_MISMATCH",
+                "error",
+                where,
+                f"was founded with {genesis.shards} shards and not {space.log.shards}",
+                f"CASEWAY_SHARDS={genesis.shards}",
+            )
+        ]
+    return []
+
+
+def _error(code: str, topic: Topic, what: str, command: str) -> Finding:
+    return Finding(code, "error", topic.name, what, command)
+
+
+def _warning(code: str, topic: Topic, what: str, command: str) -> Finding:
+    return Finding(code, "warning", topic.name, what, command)
+
+
+def _set(space: Space, topic: Topic, setting: str) -> str:
+    tool = _tool(space, "kafka-configs.sh")
+    return f"{tool} --alter --topic {_name(space, topic)} --add-config {setting}"
+
+
+def _tool(space: Space, name: str) -> str:
+    address = space.settings.address
+    return f"{name} --bootstrap-server {address.target}" if address.kind == "kafka" else name
+
+
+def _name(space: Space, topic: Topic) -> str:
+    return f"{space.namespace}.{topic.name}"
