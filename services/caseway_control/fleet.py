@@ -1,0 +1,166 @@
+"""A whole namespace on Kafka: five service processes, demo people, demo agents and a bank.
+
+For benchmarks, demonstrations and tests; a platform team has Kubernetes for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from caseway.client import Client
+from caseway.contracts import topics
+from caseway.contracts.control import PersonCard
+from caseway.contracts.shard import ShardGenesis
+from caseway.contracts.signing import SigningKey
+from caseway.hosting.kafka_log import KafkaLog
+from caseway.hosting.log import Log
+from caseway_control.bootstrap import publish, read_folder, shipped_folder
+from caseway_control.demo_agents import DEMO_AGENTS, DemoAgent, DemoBank, demo_cards
+from caseway_control.demo_people import DemoApprovers
+from caseway_control.genesis import found
+from caseway_control.keys import CHECKPOINT, DEMO_PERSONS, ROOTS, key_path, load_key, make_keys
+
+SERVICES = ("intake", "router", "approval", "sla_watchdog", "audit")
+POOLS = ("claims", "payments")
+SHARDS = 4
+
+
+class Fleet:
+    """One namespace on a broker, its five services as processes, and its demo people and agents."""
+
+    def __init__(self, directory: Path, bootstrap: str, namespace: str) -> None:
+        self.directory = directory
+        self.bootstrap = bootstrap
+        self.namespace = namespace
+        self.keys = directory / "keys"
+        self.bank = DemoBank()
+        self.kills: Counter[str] = Counter()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        agents = [f"agent:{name}" for name in DEMO_AGENTS]
+        persons = [f"person:{name}" for name in DEMO_PERSONS]
+        make_keys(self.keys, [*ROOTS, CHECKPOINT, *agents, *persons], is_demo=True)
+
+    def key(self, key_id: str) -> SigningKey:
+        """A demo key."""
+        return load_key(key_path(self.keys, key_id))
+
+    def environment(self) -> dict[str, str]:
+        """What a service process is told."""
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("CASEWAY_")}
+        return plain | {
+            "CASEWAY_LOG": f"kafka://{self.bootstrap}",
+            "CASEWAY_NAMESPACE": self.namespace,
+            "CASEWAY_SHARDS": str(SHARDS),
+            "CASEWAY_POOLS": ",".join(POOLS),
+            "CASEWAY_CHECKPOINT_KEY_FILE": str(key_path(self.keys, CHECKPOINT)),
+            "CASEWAY_HTTP_PORT": "0",
+            "CASEWAY_LOG_LEVEL": "warning",
+        }
+
+    def log(self) -> KafkaLog:
+        """A log of this process's own."""
+        return KafkaLog(self.bootstrap, self.namespace, SHARDS)
+
+    async def found(self, log: Log) -> None:
+        """Topics and genesis."""
+        await log.create_topics(topics.all_topics(POOLS))
+        roots = tuple(self.key(key_id).public_text for key_id in ROOTS)
+        genesis = ShardGenesis(
+            namespace=self.namespace,
+            generation="g1",
+            shards=SHARDS,
+            root_keys=roots,
+            checkpoint_key=self.key(CHECKPOINT).public_text,
+        )
+        await found(log, genesis)
+
+    async def publish(self, log: Log) -> None:
+        """The shipped insurance process, with the demo people and agents."""
+        people = [
+            PersonCard(
+                person_id=name, roles=roles, public_key=self.key(f"person:{name}").public_text
+            )
+            for name, roles in DEMO_PERSONS.items()
+        ]
+        agents = demo_cards(
+            "olga", {name: self.key(f"agent:{name}").public_text for name in DEMO_AGENTS}
+        )
+        documents = [*people, *read_folder([shipped_folder("insurance")]), *agents]
+        outcomes = await publish(log, documents, [self.key(key_id) for key_id in ROOTS])
+        refused = [outcome for outcome in outcomes if outcome.verdict == "refused"]
+        assert not refused, refused
+
+    def start(self, service: str) -> None:
+        """Start a service's process."""
+        log_file = (self.directory / f"{service}.log").open("ab")
+        self._children[service] = subprocess.Popen(
+            [sys.executable, "-m", "caseway_control.cli", "serve", service],
+            env=self.environment(),
+            stdout=log_file,
+            stderr=log_file,
+        )
+        log_file.close()
+
+    def kill(self, service: str) -> None:
+        """SIGKILL it, in whatever it is doing."""
+        child = self._children.pop(service)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        self.kills[service] += 1
+
+    def stop(self) -> list[int]:
+        """SIGTERM all that run, and wait; returns their exit codes."""
+        for child in self._children.values():
+            child.terminate()
+        codes = []
+        for child in self._children.values():
+            try:
+                codes.append(child.wait(20))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                codes.append(child.wait())
+        self._children = {}
+        return codes
+
+    def died(self) -> list[str]:
+        """Services whose process ended by itself."""
+        return [name for name, child in self._children.items() if child.poll() is not None]
+
+    def output(self, service: str) -> str:
+        """What a service wrote."""
+        return (self.directory / f"{service}.log").read_text("utf-8", "replace")
+
+    @asynccontextmanager
+    async def people_and_agents(self, log: Log) -> AsyncIterator[DemoApprovers]:
+        """Demo agents and approvers, working from the beginning of their topics."""
+        start = {pool: {(topics.offers(pool).name, n): 0 for n in range(SHARDS)} for pool in POOLS}
+        agents = [
+            DemoAgent(log, self.client(log, f"agent:{name}"), name, self.bank)
+            for name in DEMO_AGENTS
+        ]
+        approvers = DemoApprovers(
+            log, {name: self.client(log, f"person:{name}") for name in DEMO_PERSONS}
+        )
+        tasks = [
+            asyncio.create_task(agent.run(start=start[DEMO_AGENTS[name][0]]))
+            for agent, name in zip(agents, DEMO_AGENTS, strict=True)
+        ]
+        tasks.append(asyncio.create_task(approvers.run()))
+        try:
+            yield approvers
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def client(self, log: Log, key_id: str) -> Client:
+        """A signing client of one identity."""
+        return Client(log, self.namespace, keys=[self.key(key_id)])
