@@ -19,12 +19,12 @@ def delegate(
     bench = gate.bench
     assert bench is not None
     taker = f"person:{data.to}"
-    held = roles_held(bench, giver, registry)
-    refusal = _giver_refused(bench, giver) or _taker_refused(bench, giver, taker, registry)
+    held = tuple(role for role in roles_held(bench, giver, registry) if role in bench.outstanding)
+    refusal = _giver_refused(bench, giver, held) or _taker_refused(bench, giver, taker, registry)
     if refusal is not None:
         return refusal
     theirs = registry.roles_of(data.to)
-    shared = [role for role in held if role in theirs and role in bench.outstanding]
+    shared = [role for role in held if role in theirs]
     if not shared:
         has = ", ".join(sorted(theirs))
         message = f"{taker} has {has}; hand it to one who holds {' or '.join(held)} as you do"
@@ -39,7 +39,7 @@ def delegate(
     )
 
 
-def _giver_refused(bench: Bench, giver: str) -> Refusal | None:
+def _giver_refused(bench: Bench, giver: str, held: tuple[str, ...]) -> Refusal | None:
     for _, other, taker in bench.delegations:
         if taker == giver:
             message = f"{other} handed this gate to you; decide it, or let another role holder"
@@ -47,6 +47,9 @@ def _giver_refused(bench: Bench, giver: str) -> Refusal | None:
     if any(person == giver for _, person in bench.endorsements):
         message = "you have approved already; there is nothing left of yours to hand on"
         return Refusal("SECOND_PERSON", message)
+    if not held:
+        message = f"need {' and '.join(bench.outstanding)}; your role has approved already"
+        return Refusal("AUTHORITY", message)
     return None
 
 

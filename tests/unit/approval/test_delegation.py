@@ -75,6 +75,21 @@ def test_a_joint_rung_stays_two_persons_under_delegation() -> None:
     assert code_of(story.when(hand_to("cleo"), actor="person:dora")) == "SECOND_PERSON"
 
 
+def test_a_role_that_approved_already_is_not_handed_on() -> None:
+    people = appointed(office(), dora=("legal",))
+    story = breached(opened("600000")).under(people).when(decide(), actor="person:lea")
+    story = story.when(hand_to("dora"), actor="person:leo")
+    assert code_of(story) == "AUTHORITY"
+    assert "need ceo" in story.said_events[0].message  # type: ignore[attr-defined]
+
+
+def test_of_two_roles_the_one_that_is_left_is_handed_on() -> None:
+    people = appointed(office(), dora=("ceo", "legal"), dan=("ceo", "legal"))
+    story = breached(opened("600000")).under(people).when(decide(), actor="person:cleo")
+    story = story.when(hand_to("dan"), actor="person:dora")
+    story.then_like(GateDelegated, role="legal")
+
+
 def test_a_handed_role_is_the_one_its_taker_fills() -> None:
     people = appointed(office(), dora=("ceo", "legal"))
     story = breached(opened("600000")).under(people).when(hand_to("dora"), actor="person:lea")

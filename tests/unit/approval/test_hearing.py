@@ -141,9 +141,11 @@ def test_nobody_decides_what_they_requested_prepared_or_own_the_preparer_of() ->
 
 def test_an_agent_that_is_handed_over_frees_neither_its_old_nor_its_new_owner() -> None:
     after = registry_of(agents={"triage-1": "bob"}, base=office())
-    for person in ("ann", "bob"):
-        story = opened("6000").when(decide(), actor=f"person:{person}", registry=after)
-        assert refusal(story).code == "SELF_APPROVAL"
+    requested = opened("6000", preparers=(), requester="agent:triage-1")
+    for story in (opened("6000"), requested):
+        for person in ("ann", "bob"):
+            tried = story.when(decide(), actor=f"person:{person}", registry=after)
+            assert refusal(tried).code == "SELF_APPROVAL"
 
 
 def test_self_approval_is_refused_before_authority_and_reason() -> None:

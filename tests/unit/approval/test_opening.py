@@ -19,7 +19,7 @@ from caseway.contracts.decision import (
 )
 from caseway.contracts.fields import Contract
 from caseway.kernel.registry import Registry
-from caseway.testing import Given, registry_of
+from caseway.testing import START, Given, registry_of
 from caseway_approval.state import Gates, GateStatus
 
 from .office import (
@@ -84,9 +84,9 @@ def test_an_amount_opens_its_row_with_roles_rungs_and_one_timer(
     (timer,) = event.timers
     assert timer.timer_id == f"sla/{GATE}/1/0"
     assert (timer.about, timer.kind.value) == (GATE, "sla")
-    assert timer.due_at == event.due_at == datetime.fromisoformat(due)
-    start = datetime.fromisoformat("2026-03-02T14:00:00Z")
-    assert timer.warn_at == start + (timer.due_at - start) * 3 / 4
+    instant, start = datetime.fromisoformat(due), datetime.fromisoformat(START)
+    assert timer.due_at == event.due_at == instant
+    assert timer.warn_at == start + (instant - start) * 3 / 4
     assert str(event.matrix) == story.said.matrix == str(office().matrices["claim-settlement"].pin)
     assert len(event.cells) == 3
 
@@ -146,6 +146,17 @@ def test_what_has_no_row_waits_at_the_authority_desk(
     assert gate_of(story).status is GateStatus.UNMATCHED
     assert story.state is not None
     assert not story.state.is_settled
+
+
+def test_what_the_desk_reads_names_what_is_missing() -> None:
+    for registry, request_, missing in (
+        (no_calendar(), asked("500000.01"), "calendar 'us-business'"),
+        (unpublished(), asked(), "matrix 'claim-settlement'"),
+        (without(office(), "cid", "cora"), asked(), "role 'claims-manager'"),
+        (office(), asked("10", "vip"), "flag vip"),
+    ):
+        (event,) = given(registry).when(request_).said_events
+        assert missing in event.message  # type: ignore[attr-defined]
 
 
 def test_a_gate_that_no_row_decides_is_decided_by_nobody() -> None:

@@ -195,6 +195,23 @@ def test_an_outage_of_the_watchdog_stays_visible() -> None:
     )
 
 
+def test_what_is_due_comes_in_the_order_of_its_instants_and_alone() -> None:
+    two = asking(wanted("b-1", after_s=60), wanted("a-1", after_s=61), wanted("c-1", after_s=60))
+    story = given().when(two).woken(T0 + 60 * SECOND)
+    assert names(story) == ["lease/b-1", "lease/c-1"]
+    close = asking(sla(60, None), wanted("a-1", due_at=instant_of(T0 + 60 * SECOND + 1)))
+    assert names(given().when(close).woken(T0 + 60 * SECOND)) == ["sla/gate-1/1/0"]
+    assert names(given().when(two).woken(T0 + 99 * SECOND)) == [
+        "lease/b-1",
+        "lease/c-1",
+        "lease/a-1",
+    ]
+
+
+def names(story: Given[Deadlines]) -> list[str]:
+    return [event.timer_id for event in story.said_events]  # type: ignore[attr-defined]
+
+
 def test_the_next_instant_is_the_earliest_warning_or_due_time() -> None:
     story = given().when(asking(wanted(after_s=60), sla(120, 45)))
     assert due(story) == T0 + 45 * SECOND
