@@ -32,7 +32,7 @@ CARD: Card[Deadlines] = Card(
     state_version=STATE_VERSION,
     decide=decide,
     evolve=evolve,
-    is_settled=lambda _state: False,
+    is_settled=lambda state: not state.timers,
     due_ms=due_ms,
     wake=wake,
 )

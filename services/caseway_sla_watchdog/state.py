@@ -43,7 +43,10 @@ class OpenTimer:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """The open timers of one case by their id; never empty."""
+    """The open timers of one case by their id.
+
+    Without one it is settled, and kept, so that the case's events are counted on.
+    """
 
     timers: dict[str, OpenTimer] = field(default_factory=dict)
 
@@ -67,7 +70,7 @@ def evolve(state: Deadlines | None, event: Event) -> Deadlines | None:
     elif isinstance(data, TimerFired | SlaBreached):
         _open(timers, data.timer_id, event)
         timers = {name: timer for name, timer in timers.items() if name != data.timer_id}
-    return Deadlines(timers) if timers else None
+    return Deadlines(timers)
 
 
 def _opened(timer: Timer) -> OpenTimer:
