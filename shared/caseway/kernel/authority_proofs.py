@@ -218,7 +218,7 @@ def _approval_comes_first(graph: Graph, phase: str, name: str, approval: Edge) -
 def _approved_facts_stay(graph: Graph, phase: str, name: str, approval: Edge) -> None:
     """No task between approval and effect writes what was approved: it would void the approval."""
     gate = dict(graph.gates())[approval.source]
-    for between in sorted(graph.reached([approval.target], without=approval)):
+    for between in sorted(graph.reached([approval.target])):
         if phase not in graph.reached([between], without=approval):
             continue
         for other, task in tasks_of(graph.phases[between]).items():

@@ -140,6 +140,7 @@ def test_a_name_that_may_hold_something_else_is_not_repeated() -> None:
         assert error.code == "UNKNOWN_FIELD"
         assert not name or name not in str(error)
     assert refusal(claim(amount={"jo@example.com": 1})).where == "/amount"
+    assert refusal({**CLAIM, 5: 1}).code == "UNKNOWN_FIELD"
 
 
 def test_a_fact_of_a_task_is_not_for_a_submitter() -> None:

@@ -226,6 +226,18 @@ PROVEN: dict[str, dict[str, Any]] = {
         "spec.phases.again": {"gate": {**SECOND_GATE["gate"], "approved": "more"}},
         "spec.phases.more": phase("paid", also=effect(gate="again")),
     },
+    "two effects of one gate of which a case comes to one": {
+        f"{GATE}.approved": "choose",
+        "spec.phases.choose": {
+            "tasks": {"choose": agent()},
+            "next": [{"to": "payment", "when": "line == 'motor'"}, {"to": "more"}],
+        },
+        "spec.phases.more": phase("paid", also=effect()),
+    },
+    "a guard on text that may be any text": {
+        "spec.facts.incident_kind": {"type": "text", "required": True},
+        f"{ASSESSMENT}.next.0.when": "incident_kind == 'whatever'",
+    },
     "an effect that is repeated after a new approval": {
         f"{PAYMENT}.next": [{"to": "settlement", "when": "severity == 'total'"}, {"to": "paid"}],
     },
