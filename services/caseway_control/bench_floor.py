@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from caseway.contracts.record import Draft, Record
@@ -86,7 +86,7 @@ async def run_floor(log: KafkaLog, cases: int, timeout_s: float) -> float:
         await asyncio.gather(*loops, return_exceptions=True)
 
 
-async def _serve(log: KafkaLog, service: str, shard: int, finished: object) -> None:
+async def _serve(log: KafkaLog, service: str, shard: int, finished: Callable[[int], None]) -> None:
     topics = sorted({hop.reads for hop in HOPS if hop.service == service})
     feed: Feed = await log.feed()
     writer: Writer | None = None
@@ -99,12 +99,12 @@ async def _serve(log: KafkaLog, service: str, shard: int, finished: object) -> N
             ended = 0
             for place, records in (await feed.fetch(_FETCH_S)).items():
                 for record in records:
-                    more = _pass_on(service, place, record)
-                    ended += more is None
-                    drafts += more or ()
+                    more, is_last = _pass_on(service, place, record)
+                    drafts += more
+                    ended += is_last
             await _write(log, writer, drafts, shard)
             if ended:
-                finished(ended)  # type: ignore[operator]
+                finished(ended)
     finally:
         await feed.close()
         if writer is not None:
@@ -120,20 +120,18 @@ async def _write(log: KafkaLog, writer: Writer | None, drafts: Sequence[Draft], 
         await writer.commit([*drafts, _draft("cases", shard, None)], {})
 
 
-def _pass_on(service: str, place: Place, record: Record) -> list[Draft] | None:
-    """The records of the next step; nothing for padding; None when the last hop was passed."""
+def _pass_on(service: str, place: Place, record: Record) -> tuple[list[Draft], bool]:
+    """The records of the next step, none for padding; and whether that was the last hop."""
     step = next((int(value) for name, value in record.headers if name == _TOKEN), None)
-    if step is None:
-        return []
-    if HOPS[step].service != service or HOPS[step].reads != place[0]:
-        return []
+    if step is None or (HOPS[step].service, HOPS[step].reads) != (service, place[0]):
+        return [], False
     drafts = []
     following = HOPS[step + 1].reads if step + 1 < len(HOPS) else ""
     for topic, count in HOPS[step].writes.items():
         for n in range(count):
             token = step + 1 if topic == following and n == 0 else None
             drafts.append(_draft(topic, place[1], token))
-    return drafts if following else None
+    return drafts, not following
 
 
 def _draft(topic: str, partition: int, step: int | None) -> Draft:

@@ -6,6 +6,7 @@ For benchmarks, demonstrations and tests; a platform team has Kubernetes for it.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -36,10 +37,13 @@ SHARDS = 4
 class Fleet:
     """One namespace on a broker, its five services as processes, and its demo people and agents."""
 
-    def __init__(self, directory: Path, bootstrap: str, namespace: str) -> None:
+    def __init__(
+        self, directory: Path, bootstrap: str, namespace: str, *, postgres_url: str = ""
+    ) -> None:
         self.directory = directory
         self.bootstrap = bootstrap
         self.namespace = namespace
+        self._postgres_url = postgres_url
         self.keys = directory / "keys"
         self.bank = DemoBank()
         self.kills: Counter[str] = Counter()
@@ -63,6 +67,8 @@ class Fleet:
             "CASEWAY_CHECKPOINT_KEY_FILE": str(key_path(self.keys, CHECKPOINT)),
             "CASEWAY_HTTP_PORT": "0",
             "CASEWAY_LOG_LEVEL": "warning",
+            "CASEWAY_MEMBER": "member-0",
+            "CASEWAY_POSTGRES_URL": self._postgres_url,
         }
 
     def log(self) -> KafkaLog:
@@ -100,14 +106,31 @@ class Fleet:
 
     def start(self, service: str) -> None:
         """Start a service's process."""
-        log_file = (self.directory / f"{service}.log").open("ab")
-        self._children[service] = subprocess.Popen(
-            [sys.executable, "-m", "caseway_control.cli", "serve", service],
-            env=self.environment(),
-            stdout=log_file,
-            stderr=log_file,
-        )
-        log_file.close()
+        announced = self.directory / f"{service}.json"
+        with announced.open("wb") as out, (self.directory / f"{service}.log").open("ab") as errors:
+            self._children[service] = subprocess.Popen(
+                [sys.executable, "-m", "caseway_control.cli", "serve", service, "--json"],
+                env=self.environment(),
+                stdout=out,
+                stderr=errors,
+            )
+
+    def start_all(self) -> None:
+        """Start every service."""
+        for service in SERVICES:
+            self.start(service)
+
+    def pids(self) -> list[int]:
+        """The processes that run."""
+        return [child.pid for child in self._children.values()]
+
+    def port(self, service: str) -> int | None:
+        """Where a service answers probes; None until it has said so."""
+        try:
+            said = json.loads((self.directory / f"{service}.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return int(said["http_port"])
 
     def kill(self, service: str) -> None:
         """SIGKILL it, in whatever it is doing."""
@@ -139,9 +162,10 @@ class Fleet:
         return (self.directory / f"{service}.log").read_text("utf-8", "replace")
 
     @asynccontextmanager
-    async def people_and_agents(self, log: Log) -> AsyncIterator[DemoApprovers]:
-        """Demo agents and approvers, working from the beginning of their topics."""
-        start = {pool: {(topics.offers(pool).name, n): 0 for n in range(SHARDS)} for pool in POOLS}
+    async def people_and_agents(
+        self, log: Log, *, is_fresh: bool = False, is_deciding: bool = True
+    ) -> AsyncIterator[DemoApprovers]:
+        """Demo agents and approvers at work; `is_fresh` passes by what was offered before."""
         agents = [
             DemoAgent(log, self.client(log, f"agent:{name}"), name, self.bank)
             for name in DEMO_AGENTS
@@ -149,11 +173,12 @@ class Fleet:
         approvers = DemoApprovers(
             log, {name: self.client(log, f"person:{name}") for name in DEMO_PERSONS}
         )
-        tasks = [
-            asyncio.create_task(agent.run(start=start[DEMO_AGENTS[name][0]]))
-            for agent, name in zip(agents, DEMO_AGENTS, strict=True)
-        ]
-        tasks.append(asyncio.create_task(approvers.run()))
+        approvals = [(topics.APPROVALS.name, number) for number in range(log.shards)]
+        ends = {place: await log.end(place) for place in approvals} if is_fresh else None
+        works = [agent.run(start=None if is_fresh else {}) for agent in agents]
+        if is_deciding:
+            works.append(approvers.run(start=ends))
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             yield approvers
         finally:

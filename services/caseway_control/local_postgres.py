@@ -32,6 +32,12 @@ class LocalPostgres:
         assert self._server is not None, "start it first"
         return str(self._server.get_uri()).replace(":@/", "@/")
 
+    @property
+    def pid(self) -> int:
+        """The process all of the server's descend from; it was started here."""
+        assert self._directory is not None, "a server by URL has its process elsewhere"
+        return int((self._directory / "data" / "postmaster.pid").read_text("ascii").split()[0])
+
     def start(self) -> None:
         """Start, or go on with the data that is there; returns once it answers (about 1 s).
 

@@ -47,12 +47,19 @@ class KafkaLog:
     """One namespace on a Kafka cluster; topic names carry it as their prefix."""
 
     def __init__(
-        self, bootstrap: str, namespace: str, shards: int, *, replication: int = 1
+        self,
+        bootstrap: str,
+        namespace: str,
+        shards: int,
+        *,
+        replication: int = 1,
+        flush_messages: int | None = None,
     ) -> None:
         self.shards = shards
         self._bootstrap = bootstrap
         self._namespace = namespace
         self._replication = replication
+        self._flush_messages = flush_messages
         self._plain: AIOKafkaProducer | None = None
         self._prober: AIOKafkaConsumer | None = None
         self._scanners: dict[Place, tuple[AIOKafkaConsumer, int]] = {}
@@ -169,9 +176,7 @@ class KafkaLog:
     async def join(self, service: str, member: str) -> Membership:
         """Share out the shards by a consumer group that only counts members and reads nothing."""
         topic = f"{self._namespace}.{OWN_LOGS[service].name}"
-        return await KafkaMembership.join(
-            self._bootstrap, self._namespace, service, member, topic
-        )
+        return await KafkaMembership.join(self._bootstrap, self._namespace, service, member, topic)
 
     async def _probe(self) -> AIOKafkaConsumer:
         async with self._lock:
@@ -229,6 +234,8 @@ class KafkaLog:
             "min.insync.replicas": str(max(1, self._replication - 1)),
             "unclean.leader.election.enable": "false",
         }
+        if self._flush_messages is not None:
+            settings["flush.messages"] = str(self._flush_messages)
         if topic.compacted:
             # Small segments: compaction never touches the active one. A week of tombstones, so
             # that a reader who was away does not miss a deletion.
