@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 
-from caseway.errors import ConfigError, IntegrityError, Unavailable
+from caseway.errors import CasewayError, ConfigError, IntegrityError, Unavailable
 from caseway.hosting.log import Place
 from caseway.hosting.store import PositionsMoved
 from caseway.kernel.projection import Row, Rows, Table
@@ -26,6 +26,8 @@ CALL_S = 30.0
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # SQLSTATE classes that no waiting mends: the data does not fit, or contradicts what is there.
 _CONTRADICTIONS = ("22", "23")
+# All that asyncpg raises; TimeoutError is an OSError.
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 class PostgresStore:
@@ -138,20 +140,25 @@ class PostgresStore:
                 yield
         except PositionsMoved:
             raise
-        except asyncpg.PostgresError as error:
+        except _FAILURES as error:
             await self.close()
-            text = f"PostgreSQL, {what}: {type(error).__name__} {error.sqlstate}"
-            if (error.sqlstate or "")[:2] in _CONTRADICTIONS:
-                raise IntegrityError(
-                    f"{text}: rows are there that the positions do not know of, or a value does "
-                    "not fit; truncate table positions to fill all tables anew",
-                    code="integrity.rows",
-                ) from error
-            raise Unavailable(f"{text}: {error}") from error
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            # TimeoutError is an OSError: no answer in time is doubt like any other.
-            await self.close()
-            raise Unavailable(f"PostgreSQL, {what}: {type(error).__name__}: {error}") from error
+            raise _judged(error, what) from error
+
+
+def _judged(error: Exception, what: str) -> CasewayError:
+    """Doubt, unless waiting mends nothing: then the rows and the database contradict each other."""
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        return ConfigError(f"PostgreSQL: {error}", code="config.postgres_url")
+    state = getattr(error, "sqlstate", None) or ""
+    text = f"PostgreSQL, {what}: {type(error).__name__} {state}".rstrip()
+    # The client refuses a value that fits no column with a ValueError of its own.
+    if state[:2] in _CONTRADICTIONS or isinstance(error, ValueError):
+        return IntegrityError(
+            f"{text}: rows are there that the positions do not know of, or a value does not fit; "
+            "truncate table positions to fill all tables anew",
+            code="integrity.rows",
+        )
+    return Unavailable(f"{text}: {error}")
 
 
 def _patch(table: Table) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,11 +30,15 @@ from caseway.hosting.effects import (
     Wait,
 )
 from caseway.hosting.host import Phase
-from caseway.hosting.log import Chunk, Place
+from caseway.hosting.log import Chunk, Place, Writer
+from caseway.hosting.memory_log import Failure, MemoryLog
+from caseway.hosting.registry_reader import RegistryReader
+from caseway.hosting.runner import ShardRunner
 from caseway.hosting.sealing_host import SealingShard, sealed_places, sealed_topics
 from caseway.kernel.merkle import leaf_hash, root_of
 from caseway.kernel.registry import Registry
 from caseway_audit.sealing import Sealer, leaf_bytes
+from caseway_control.genesis import found as write_genesis
 
 KEY = SigningKey("checkpoint", bytes(range(32)))
 GENESIS = ShardGenesis(namespace="demo", generation="g1", shards=2, checkpoint_key=KEY.public_text)
@@ -273,3 +279,58 @@ def test_the_registry_moves_on_with_what_the_runner_tells() -> None:
     driven._send(Arrival({}, [(fact, moved)], 50_000))
     assert isinstance(driven.effect, Wait)
     assert driven.effect.registry_position == driven.effect.awaited_position == 7
+
+
+class Spied(MemoryLog):
+    """The model of Kafka, with the fences that were asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__(2, lambda: 1_000)
+        self.fences: list[tuple[str, int]] = []
+
+    async def fence(self, service: str, shard: int) -> Writer:
+        self.fences.append((service, shard))
+        return await super().fence(service, shard)
+
+
+async def sealed_records(log: MemoryLog, wanted: int) -> Sealer:
+    """The fold of the audit log, once so many records are under seal."""
+    while True:
+        batches = BatchReader(("audit", 0), is_resumed=False).feed(log.read(("audit", 0), 0))
+        found = [decode(r, is_sole_writer=True).data for b in batches for r in b.records]
+        sealer = Sealer.from_checkpoints(c for c in found if isinstance(c, CheckpointSealed))
+        if sealer.records >= wanted:
+            return sealer
+        await asyncio.sleep(0.01)
+
+
+async def test_a_runner_drives_it_as_shard_zero_alone_through_lost_and_unknown_commits() -> None:
+    log = Spied()
+    await write_genesis(log, GENESIS)
+    log.fences.clear()
+    founded = len([place for place in PLACES if log.read(place, 0)])
+    runner = ShardRunner(
+        "audit",
+        lambda _number: SealingShard(Sealer, KEY, PLACES, interval_ms=10),
+        log,
+        RegistryReader(log),
+        lambda: int(time.time() * 1000),
+        member="sealer-1",
+        only=frozenset({0}),
+    )
+    task = asyncio.create_task(runner.run())
+    try:
+        failures: list[Failure | None] = [None, "lost", "unknown", "torn", None]
+        for n, failure in enumerate(failures):
+            if failure is not None:
+                log.fail_next_commit(failure)
+            await log.append([Draft("agent-reports", 1, b"c-1", b'{"n":%d}' % n, ())] * 20)
+            sealer = await sealed_records(log, founded + 20 * (n + 1))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    records = log.read(("agent-reports", 1), 0)
+    head = sealer.heads["agent-reports", 1]
+    assert head.root == root_of(leaf_hash(leaf_bytes(r)) for r in records).hex()
+    assert head.size == len(records) == 100
+    assert set(log.fences) == {("audit", 0)}
