@@ -49,6 +49,7 @@ class LocalPostgres:
         wheel = _wheel()
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="caseway-postgres-"))
+        self._directory.mkdir(parents=True, exist_ok=True)
         # A directory of its own below: the server's account must own it, and nobody else.
         self._server = wheel.get_server(self._directory / "data", cleanup_mode="stop")
 
