@@ -99,7 +99,8 @@ def table(out: Console, headers: Iterable[str], rows: Iterable[Iterable[str]]) -
     """Rows under headers; separated by tabs where no terminal is."""
     if not out.is_terminal:
         for row in (headers, *rows):
-            out.print("\t".join(row), markup=False)
+            # Straight to the stream: the console would turn the tabs into blanks.
+            out.file.write("\t".join(row) + "\n")
         return
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

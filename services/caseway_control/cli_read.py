@@ -200,10 +200,12 @@ def _case_data(found: Any) -> dict[str, Any]:
 
 def _show_case(out: Any, found: Any) -> None:
     state = found.state
-    where = f"closed as {state.outcome}" if state.is_closed else f"in phase {state.phase}"
+    where = f"in phase {state.phase}, round {state.round}" if state.phase else "just opened"
+    if state.is_closed:
+        where = f"closed as {state.outcome}"
     rows = [
         ("case", found.case_id),
-        ("stands", f"{where}, round {state.round}" if not state.is_closed else where),
+        ("stands", where),
         ("as of", f"event {found.sequence} of {found.latest}, {_clock(found.at)} UTC"),
         ("definition", str(state.definition)),
         ("source", state.source),

@@ -66,8 +66,8 @@ async def answers(
             if loop.time() - last > timeout_s:
                 left = sum(map(len, waiting.values()))
                 raise Unavailable(
-                    f"{left} records were sent and are not answered after {timeout_s:.0f} s; they "
-                    "are durable: start the engine (`caseway up`, `caseway serve`), and ask again",
+                    f"{left} records are durable, and not answered after {timeout_s:.0f} s; start "
+                    "the engine (`caseway up`, or `caseway serve`) and ask again",
                     code="NO_ANSWER",
                 )
     finally:

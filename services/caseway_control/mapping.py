@@ -53,8 +53,8 @@ class ToBoolean(Contract):
 
     to: Literal["boolean"]
     column: Column
-    yes: tuple[str, ...]
-    no: tuple[str, ...]
+    true_words: tuple[str, ...]
+    false_words: tuple[str, ...]
 
 
 class ToDate(Contract):
@@ -142,7 +142,9 @@ def load_mapping(text: str | bytes, source: str) -> MappingSpec:
         where = "/" + "/".join(str(part) for part in first["loc"])
         text_of = first["msg"][:1].lower() + first["msg"][1:]
         raise ContractError(
-            f"{source}: {where}: {text_of}; see docs/submit.md", code="MAPPING", where=where
+            f"{source}: {where}: {text_of}; compare data/mappings of the package",
+            code="MAPPING",
+            where=where,
         ) from None
 
 
@@ -251,11 +253,11 @@ def _amount(cell: str, scale: int) -> str:
 
 
 def _boolean(conversion: ToBoolean, cell: str) -> bool:
-    if cell in conversion.yes:
+    if cell in conversion.true_words:
         return True
-    if cell in conversion.no:
+    if cell in conversion.false_words:
         return False
-    raise _unmapped(conversion.column, "among the words for yes or no")
+    raise _unmapped(conversion.column, "to `true_words` or `false_words`")
 
 
 def _date(conversion: ToDate, cell: str) -> str:
@@ -273,7 +275,7 @@ def _word(conversion: ToText, cell: str) -> str:
         return cell
     word = conversion.values.get(cell)
     if word is None:
-        raise _unmapped(conversion.column, "among its `values`")
+        raise _unmapped(conversion.column, "to `values`")
     return word
 
 

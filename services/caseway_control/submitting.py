@@ -126,7 +126,7 @@ def prepare(
 ) -> Iterator[Ready | list[Fate]]:
     """Check every row as intake will: a record that may be sent, or all that is wrong with it."""
     for row in rows:
-        errors = list(row.errors) or _check_names(row) or _check_facts(row, registry)
+        errors = list(row.errors) or [*_check_names(row), *_check_facts(row, registry)]
         case_id = case_id_of(registry.namespace, row.source, row.key) if row.key else ""
         draft: Draft | None = None
         if not errors:
