@@ -76,5 +76,5 @@ def test_commits_are_observed_by_service() -> None:
 
 def test_the_table_of_the_documents_is_in_sync() -> None:
     assert metrics_table() in DOCS.read_text(encoding="utf-8"), (
-        "docs/metrics.md is not what the metrics are; run `python -m caseway_control.schemas`"
+        "docs/metrics.md is not what the metrics are; run `python -m caseway_control.tables`"
     )

@@ -98,5 +98,5 @@ def test_an_address_is_read_and_written_alike(text: str) -> None:
 
 def test_the_table_of_the_documents_is_in_sync() -> None:
     assert settings_table() in DOCS.read_text(encoding="utf-8"), (
-        "docs/settings.md is not what the settings are; run `python -m caseway_control.schemas`"
+        "docs/settings.md is not what the settings are; run `python -m caseway_control.tables`"
     )
