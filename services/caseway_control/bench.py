@@ -13,7 +13,6 @@ import platform
 import statistics
 import tempfile
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
@@ -213,7 +212,7 @@ async def _measure_recovery(rig: Rig, plan: Plan, figures: Figures, tell: Tell) 
     await _lengthen(rig, plan.parked * plan.history_factor, tell)
     tell("first start on the long history, until its snapshots are written")
     rig.fleet.start_all()
-    await _until_ready(rig)
+    await rig.fleet.until_ready()
     async with rig.fleet.people_and_agents(rig.log, is_fresh=True), rig.closings() as closed:
         await _send_and_wait(rig, closed, rig.claims(_WARM_UP, "30000.00"))
     tell("recovery with parked cases and a long history")
@@ -237,26 +236,8 @@ async def _restart(rig: Rig) -> float:
         rig.fleet.kill(service)
     began = time.monotonic()
     rig.fleet.start_all()
-    await _until_ready(rig)
+    await rig.fleet.until_ready()
     return time.monotonic() - began
-
-
-async def _until_ready(rig: Rig) -> None:
-    async with asyncio.timeout(180):
-        for service in SERVICES:
-            while not await asyncio.to_thread(_is_ready, rig.fleet, service):
-                await asyncio.sleep(0.02)
-
-
-def _is_ready(fleet: Fleet, service: str) -> bool:
-    port = fleet.port(service)
-    if port is None:
-        return False
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 async def _floor(broker: LocalBroker, plan: Plan, *, flush: bool) -> float:

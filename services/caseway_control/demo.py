@@ -106,7 +106,7 @@ class Demo:
         arguments = ["decide", case_id, "--as", _APPROVER, "--key", str(key)]
         if self._is_scripted:
             self._say("the demo's claims manager decides, on this screen:")
-            arguments += ["--approve", "--reason", "The evidence supports the estimate.", "--yes"]
+            arguments += ["--approve", "--reason", "The evidence supports the estimate."]
         else:
             self._say("you are Clara, the claims manager; this is all you need:")
         code = await self._caseway(*arguments)
@@ -130,9 +130,7 @@ class Demo:
             "rebuilt from the log: every state digest is "
             + ("[bold green]the same[/]" if is_equal else "[bold red]different[/]")
         )
-        self._say(
-            f"done in {time.monotonic() - self._began:.1f} s; it all lies in {self._home.directory}"
-        )
+        self._say(f"done in {time.monotonic() - self._began:.1f} s")
         return is_equal
 
     async def _verified(self) -> Any:
@@ -210,7 +208,8 @@ class Demo:
 
     async def _caseway(self, *arguments: str) -> int:
         process = await asyncio.create_subprocess_exec(
-            *_command(*arguments, "--log", self._address)
+            *_command(*arguments, "--log", self._address),
+            stdin=asyncio.subprocess.DEVNULL if self._is_scripted else None,
         )
         return await process.wait()
 

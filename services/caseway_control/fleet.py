@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +28,15 @@ from caseway_control.bootstrap import publish, read_folder, shipped_folder
 from caseway_control.demo_agents import DEMO_AGENTS, DemoAgent, DemoBank, demo_cards
 from caseway_control.demo_people import DemoApprovers
 from caseway_control.genesis import found
-from caseway_control.keys import CHECKPOINT, DEMO_PERSONS, ROOTS, key_path, load_key, make_keys
+from caseway_control.keys import (
+    CHECKPOINT,
+    DEMO_PERSONS,
+    PSEUDONYM,
+    ROOTS,
+    key_path,
+    load_key,
+    make_keys,
+)
 
 SERVICES = ("intake", "router", "approval", "sla_watchdog", "audit")
 POOLS = ("claims", "payments")
@@ -50,7 +59,7 @@ class Fleet:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         agents = [f"agent:{name}" for name in DEMO_AGENTS]
         persons = [f"person:{name}" for name in DEMO_PERSONS]
-        make_keys(self.keys, [*ROOTS, CHECKPOINT, *agents, *persons], is_demo=True)
+        make_keys(self.keys, [*ROOTS, CHECKPOINT, PSEUDONYM, *agents, *persons], is_demo=True)
 
     def key(self, key_id: str) -> SigningKey:
         """A demo key."""
@@ -131,6 +140,23 @@ class Fleet:
         except (OSError, ValueError):
             return None
         return int(said["http_port"])
+
+    async def until_ready(self, timeout_s: float = 180.0) -> None:
+        """Wait until every service says that it is ready."""
+        async with asyncio.timeout(timeout_s):
+            for service in SERVICES:
+                while not await asyncio.to_thread(self._is_ready, service):
+                    await asyncio.sleep(0.02)
+
+    def _is_ready(self, service: str) -> bool:
+        port = self.port(service)
+        if port is None:
+            return False
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def kill(self, service: str) -> None:
         """SIGKILL it, in whatever it is doing."""

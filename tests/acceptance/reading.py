@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
+from caseway.contracts.case import EffectPermitted
 from caseway.contracts.codec import Event, decode
+from caseway.contracts.decision import GateDecided
 from caseway.hosting.batches import BatchReader
 from caseway.hosting.log import Log
+from caseway_control.demo_agents import DemoBank
 
 
 async def whole_log(log: Log, topic: str) -> list[Event]:
@@ -43,3 +47,27 @@ async def until_closed(log: Log, expected: int, timeout_s: float) -> dict[str, s
     finally:
         await feed.close()
     return outcomes
+
+
+async def assert_once(bank: DemoBank, log: Log, count: int) -> None:
+    """One decision a gate revision, one permit and one payment a case, whatever was repeated."""
+    cases: list[Event] = await whole_log(log, "cases")
+    approvals = await whole_log(log, "approvals")
+    permits = Counter(e.data.effect_id for e in cases if isinstance(e.data, EffectPermitted))
+    assert len(permits) == count
+    assert set(permits.values()) == {1}
+    assert set(bank.payments) == set(permits)
+    decided = Counter(
+        (e.key, e.data.gate_id, e.data.revision)
+        for e in approvals
+        if isinstance(e.data, GateDecided)
+    )
+    assert len(decided) == count
+    assert set(decided.values()) == {1}
+    kinds = Counter(e.envelope.type for e in cases)
+    assert kinds["case.opened"] == kinds["case.closed"] == count
+    assert kinds["case.faulted"] == 0
+    sequences: dict[str, int] = {}
+    for event in cases:
+        assert event.envelope.sequence == sequences.get(event.key, 0) + 1
+        sequences[event.key] = event.envelope.sequence

@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.acceptance.reading import until_closed, whole_log
+from tests.acceptance.reading import assert_once, until_closed, whole_log
 
 from caseway.client import Client
-from caseway.contracts.case import EffectPermitted
-from caseway.contracts.codec import Event
-from caseway.contracts.decision import GateDecided, GateOpened
+from caseway.contracts.decision import GateOpened
 from caseway.contracts.fields import JsonObject
 from caseway.contracts.record import Draft
 from caseway.contracts.submission import SubmissionRefused
@@ -70,24 +65,6 @@ def claim(amount: str, **changes: Any) -> JsonObject:
         "incident_kind": "fire",
         **changes,
     }
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, broker: Any) -> Iterator[Fleet]:
-    made = Fleet(tmp_path, broker.bootstrap, f"t{uuid.uuid4().hex[:8]}")
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-async def running(fleet: Fleet) -> AsyncIterator[Any]:
-    log = fleet.log()
-    await fleet.found(log)
-    for service in SERVICES:
-        fleet.start(service)
-    await fleet.publish(log)
-    yield log
-    await log.close()
 
 
 async def test_boundary_amounts_reach_their_approver_and_bad_ones_are_named(
@@ -161,7 +138,7 @@ async def test_nothing_is_lost_or_doubled_while_services_and_broker_are_killed(
     assert set(closed.values()) == {"paid"}
     assert all(fleet.kills[service] >= 3 for service in SERVICES), fleet.kills
     assert fleet.died() == []
-    await assert_once(fleet, running, count)
+    await assert_once(fleet.bank, running, count)
 
 
 async def test_every_inbound_record_three_times_changes_nothing(fleet: Fleet, running: Any) -> None:
@@ -177,28 +154,4 @@ async def test_every_inbound_record_three_times_changes_nothing(fleet: Fleet, ru
         await tripled.append(drafts)
         closed = await until_closed(running, count, 120)
     assert len(closed) == count
-    await assert_once(fleet, running, count)
-
-
-async def assert_once(fleet: Fleet, log: Any, count: int) -> None:
-    """One decision a gate revision, one permit and one payment a case, whatever was repeated."""
-    cases: list[Event] = await whole_log(log, "cases")
-    approvals = await whole_log(log, "approvals")
-    permits = Counter(e.data.effect_id for e in cases if isinstance(e.data, EffectPermitted))
-    assert len(permits) == count
-    assert set(permits.values()) == {1}
-    assert set(fleet.bank.payments) == set(permits)
-    decided = Counter(
-        (e.key, e.data.gate_id, e.data.revision)
-        for e in approvals
-        if isinstance(e.data, GateDecided)
-    )
-    assert len(decided) == count
-    assert set(decided.values()) == {1}
-    kinds = Counter(e.envelope.type for e in cases)
-    assert kinds["case.opened"] == kinds["case.closed"] == count
-    assert kinds["case.faulted"] == 0
-    sequences: dict[str, int] = {}
-    for event in cases:
-        assert event.envelope.sequence == sequences.get(event.key, 0) + 1
-        sequences[event.key] = event.envelope.sequence
+    await assert_once(fleet.bank, running, count)
