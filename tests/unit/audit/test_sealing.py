@@ -111,7 +111,8 @@ def test_lines_stand_by_topic_and_then_by_partition_number() -> None:
     sealer = Sealer()
     for place in (("cases", 10), ("cases", 2), ("cases-x", 0), ("audits", 1)):
         sealer.extend(place, records(1))
-    places = [line.partition(" ")[0] for line in _extensions(sealed(sealer))]
+        checkpoint = sealed(sealer)
+    places = [line.partition(" ")[0] for line in _extensions(checkpoint)]
     assert places == ["audits/1", "cases/2", "cases/10", "cases-x/0"]
 
 
@@ -120,6 +121,7 @@ def test_the_small_tree_is_rebuilt_from_the_notes_alone() -> None:
     notes = []
     for n in range(7):
         sealer.extend(CASES, records(n + 1, start=n * 10))
+        sealer.extend(("agent-reports", 6 - n), records(1))
         notes.append(Checkpoint.from_text(open_note(sealed(sealer).note, [_note_key()]).text))
     leaves = [leaf_hash("".join(f"{x}\n" for x in note.extensions).encode()) for note in notes]
     for note in notes:
@@ -197,7 +199,8 @@ def test_a_checkpoint_that_is_missing_or_comes_again_is_found() -> None:
 
 def test_a_tree_that_shrinks_or_stands_is_found() -> None:
     one, two, _ = _three()
-    for head in (one.grown[0], one.grown[0].model_copy(update={"next_offset": 99})):
+    behind = two.grown[0].model_copy(update={"next_offset": one.grown[0].next_offset})
+    for head in (one.grown[0], one.grown[0].model_copy(update={"next_offset": 99}), behind):
         forged = two.model_copy(update={"grown": (head,)})
         with pytest.raises(IntegrityError) as caught:
             Sealer.from_checkpoints([one, forged])

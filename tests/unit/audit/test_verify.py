@@ -205,7 +205,7 @@ async def honest() -> Stored:
             with_snapshot=n == 2,
         )
         await log.append([Draft("agent-reports", 1, b"c-9", b'{"n":%d}' % n, ())] * 3)
-        await log.append([Draft("offers.adjusters", 0, b"c-0", b"{}", (("ce_skill", b"x"),))])
+        await log.append([Draft("offers.adjusters", 0, b"c-0", b"{}", (("ce_skill", b"x"),))] * 2)
         notes.append(await seal(log, sealer, n + 1))
     await other.commit(("c-9", opened(9)))
     stored = Stored(log)
@@ -277,12 +277,12 @@ async def test_a_copy_with_other_offsets_and_times_is_as_good() -> None:
 async def test_what_expired_is_taken_up_again_from_a_signed_head() -> None:
     stored = await honest()
     place = ("offers.adjusters", 0)
-    stored.expire(place, 2)
+    stored.expire(place, 3)  # amid those of the second checkpoint
     report = await verify(stored)
     assert report.findings == ()
-    assert report.expired_records == 2
-    assert report.trees["offers.adjusters/0"] == 3
-    stored.change(place, 0, lambda r: r._replace(value=b"{1}"))
+    assert report.expired_records == 4
+    assert report.trees["offers.adjusters/0"] == 6
+    stored.change(place, 1, lambda r: r._replace(value=b"{1}"))
     assert only(await verify(stored)).code is Code.TAMPERED
 
 
@@ -291,7 +291,7 @@ async def test_a_topic_that_expired_altogether_is_counted_and_not_blamed() -> No
     stored.expire(("offers.adjusters", 0), 99)
     report = await verify(stored)
     assert report.findings == ()
-    assert report.expired_records == 3
+    assert report.expired_records == 6
 
 
 async def test_a_log_that_is_kept_for_ever_does_not_expire() -> None:
@@ -665,15 +665,49 @@ async def test_an_event_of_a_later_release_asks_for_later_code() -> None:
     assert not report.is_complete
 
 
-async def test_the_genesis_of_another_namespace_is_named() -> None:
+async def unsealed() -> Stored:
+    """Logs that no checkpoint vouches for: what is found, the replay has found."""
     stored = await honest()
-    index = stored.find(("cases", 1), ShardGenesis.TYPE)
-    stored.change(
-        ("cases", 1), index, lambda r: r._replace(value=(r.value or b"").replace(b"demo", b"prod"))
+    stored.records["audit", 0] = stored.records["audit", 0][:1]
+    return stored
+
+
+async def test_the_genesis_of_another_namespace_is_named() -> None:
+    for place in (("cases", 1), ("registry", 0)):
+        stored = await unsealed()
+        stored.change(place, 0, lambda r: r._replace(value=r.value.replace(b"demo", b"prod")))  # type: ignore[union-attr]
+        finding = only(await verify(stored))
+        assert (finding.code, finding.offset) == (Code.TAMPERED, 0)
+
+
+async def test_a_second_genesis_is_named() -> None:
+    stored = await unsealed()
+    some = stored.records["cases", 1]
+    some.append(some[0]._replace(offset=some[-1].offset + 1))
+    assert only(await verify(stored)).code is Code.TAMPERED
+
+
+async def test_a_log_without_its_beginning_is_torn() -> None:
+    for place in (("cases", 1), ("registry", 0)):
+        stored = await unsealed()
+        del stored.records[place][0]
+        assert only(await verify(stored)).code is Code.TORN
+    stored = await unsealed()
+    del stored.records["cases", 1][:]
+    assert only(await verify(stored)).code is Code.TORN
+
+
+async def test_an_event_out_of_its_cases_sequence_is_torn() -> None:
+    stored = await unsealed()
+    index = stored.find(("cases", 1), "case.opened")
+    headers = tuple(
+        (name, b"4" if name == "ce_sequence" else value)
+        for name, value in stored.records["cases", 1][index].headers
     )
-    report = await verify(stored)
-    assert {f.place for f in report.findings} == {"cases/1"}
-    assert {f.code for f in report.findings} == {Code.TAMPERED}
+    stored.change(("cases", 1), index, lambda r: r._replace(headers=headers))
+    finding = only(await verify(stored))
+    assert finding.code is Code.TORN
+    assert "event 4 of case 'c-9' where 1 belongs" in finding.detail
 
 
 async def test_without_a_genesis_there_is_nothing_to_verify() -> None:

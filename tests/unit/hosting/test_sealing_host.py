@@ -326,6 +326,7 @@ async def test_a_runner_drives_it_as_shard_zero_alone_through_lost_and_unknown_c
                 log.fail_next_commit(failure)
             await log.append([Draft("agent-reports", 1, b"c-1", b'{"n":%d}' % n, ())] * 20)
             sealer = await sealed_records(log, founded + 20 * (n + 1))
+        assert len(runner.shards) == 1
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
