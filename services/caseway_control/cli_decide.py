@@ -53,11 +53,8 @@ def decide(  # noqa: PLR0913, PLR0917 - each is an option of its own
 
     Example: caseway decide c-ade4f5010e0358d4e78db39a --approve --as clara --key clara.json
     """
-    chosen = [
-        c
-        for c, given in (("approve", approve), ("reject", reject), ("send_back", send_back))
-        if given
-    ]
+    named = {"approve": approve, "reject": reject, "send_back": send_back}
+    chosen = [name for name, is_given in named.items() if is_given]
 
     async def body(space: Any) -> Any:
         from caseway_control.deciding import Desk  # noqa: PLC0415 - not for --help

@@ -62,29 +62,7 @@ def init(
         for name, value in asdict(founded).items()
     }
 
-    def show(out: Any) -> None:
-        out.print(
-            f"namespace {founded.namespace}, generation {founded.generation}, {founded.shards} "
-            f"shards on {founded.where}\n{founded.topics_created} topics and "
-            f"{founded.genesis_written} genesis records written; keys in {founded.keys}",
-            markup=False,
-        )
-        if founded.documents is not None:
-            out.print(
-                "THESE ARE DEMO KEYS: whoever has this directory can decide and pay; "
-                "for real use run `caseway init --no-demo` and keep the keys apart",
-                style="bold red",
-            )
-            signed = " ".join(f"--sign {founded.keys}/root-{n}.json" for n in (1, 2))
-            out.print(
-                f"next: caseway up {directory or home.directory if home else ''}", markup=False
-            )
-            out.print(
-                f"then: caseway publish {founded.documents} {signed} --log {founded.where}",
-                markup=False,
-            )
-
-    emit(as_json, data, show)
+    emit(as_json, data, lambda out: _show_founded(out, founded))
 
 
 def up(
@@ -213,6 +191,26 @@ def doctor(log: LogOption = None, as_json: JsonOption = False) -> None:
 
     emit(as_json, [asdict(finding) for finding in findings], show)
     raise typer.Exit(REFUSED if any(f.severity == "error" for f in findings) else DONE)
+
+
+def _show_founded(out: Any, founded: Any) -> None:
+    out.print(
+        f"namespace {founded.namespace}, generation {founded.generation}, {founded.shards} "
+        f"shards on {founded.where}\n{founded.topics_created} topics and "
+        f"{founded.genesis_written} genesis records written; keys in {founded.keys}",
+        markup=False,
+    )
+    if founded.documents is None:
+        return
+    out.print(
+        "THESE ARE DEMO KEYS: whoever has this directory can decide and pay; "
+        "for real use run `caseway init --no-demo` and keep the keys apart",
+        style="bold red",
+    )
+    signed = " ".join(f"--sign {founded.keys}/root-{n}.json" for n in (1, 2))
+    out.print(f"next: caseway up --log {founded.where}", markup=False)
+    then = f"then: caseway publish {founded.documents} {signed} --log {founded.where}"
+    out.print(then, markup=False)
 
 
 def _log_of(directory: str | None, log: str | None) -> str | None:

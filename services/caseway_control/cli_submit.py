@@ -54,29 +54,40 @@ def submit(  # noqa: PLR0913, PLR0917 - each is an option of its own
     async def body(space: Any) -> list[Any]:
         from caseway.client import Client  # noqa: PLC0415 - not for --help
         from caseway_control.reading import registry_of  # noqa: PLC0415
-        from caseway_control.submitting import Defaults, prepare  # noqa: PLC0415
+        from caseway_control.submitting import Defaults  # noqa: PLC0415
 
         defaults = Defaults(definition, source, key)
         rows = list(_rows(space, file, mapping, pseudonym_key, defaults))
         registry = await registry_of(space.log)
         client = Client(space.log, registry.namespace, source="/caseway/submit")
-        fates: list[Any] = []
-        ready: list[Any] = []
-        with progress("checking", is_shown=not as_json) as tell:
-            for number, made in enumerate(prepare(rows, registry, client), 1):
-                tell(number, len(rows))
-                if isinstance(made, list):
-                    fates += made
-                else:
-                    ready.append(made)
-        for fate in fates:
-            _refusal(fate, as_json)
+        ready, fates = _check(rows, registry, client, as_json)
         return fates + await _send(space, registry, ready, timeout, no_wait, as_json)
 
-    fates = in_space(log, body)
-    counts: dict[str, int] = {}
-    for verdict, places in _by_verdict(fates).items():
-        counts[verdict] = len(places)
+    _tell(in_space(log, body), as_json)
+
+
+def _check(
+    rows: list[Any], registry: Any, client: Any, as_json: bool
+) -> tuple[list[Any], list[Any]]:
+    """What may be sent, and what is wrong with the rest; told at once, before anything is sent."""
+    from caseway_control.submitting import prepare  # noqa: PLC0415 - not for --help
+
+    ready: list[Any] = []
+    fates: list[Any] = []
+    with progress("checking", is_shown=not as_json) as tell:
+        for number, made in enumerate(prepare(rows, registry, client), 1):
+            tell(number, len(rows))
+            if isinstance(made, list):
+                fates += made
+            else:
+                ready.append(made)
+    for fate in fates:
+        _refusal(fate, as_json)
+    return ready, fates
+
+
+def _tell(fates: list[Any], as_json: bool) -> None:
+    counts = {verdict: len(places) for verdict, places in _by_verdict(fates).items()}
     if as_json:
         print_json({"counts": counts, "rows": [asdict(fate) for fate in fates]})
     else:

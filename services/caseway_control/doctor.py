@@ -6,6 +6,7 @@ these settings has lost somebody's data before.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -59,6 +60,11 @@ def check_topics(
     space: Space, wanted: tuple[Topic, ...], there: Mapping[str, TopicFacts]
 ) -> Iterator[Finding]:
     """Missing topics, and those that keep, split or time their records otherwise than they must."""
+    others = _other_count(wanted, there, space.log.shards)
+    if others:
+        what = f"have {others} partitions each, and the setting says {space.log.shards}"
+        command = f"export CASEWAY_SHARDS={others}"
+        yield Finding("DOCTOR_PARTITIONS", "error", "all sharded topics", what, command)
     for topic in wanted:
         facts = there.get(topic.name)
         if facts is None:
@@ -66,7 +72,7 @@ def check_topics(
             yield _error("DOCTOR_TOPIC_MISSING", topic, what, "caseway topics create")
             continue
         expected = topic.partitions(space.log.shards)
-        if facts.partitions != expected:
+        if facts.partitions != expected and not (topic.sharded and others):
             yield _partitions(space, topic, facts.partitions, expected)
         yield from _kept(space, topic, facts)
         yield from _written(space, topic, facts)
@@ -90,14 +96,19 @@ def check_version(version: tuple[int, ...]) -> list[Finding]:
     ]
 
 
+def _other_count(wanted: tuple[Topic, ...], there: Mapping[str, TopicFacts], shards: int) -> int:
+    """How many partitions all sharded topics have, if that is one number and not ours; else 0."""
+    counts = {there[t.name].partitions for t in wanted if t.sharded and t.name in there}
+    count = counts.pop() if len(counts) == 1 else shards
+    return count if count != shards else 0
+
+
 def _partitions(space: Space, topic: Topic, found: int, expected: int) -> Finding:
     what = f"has {found} partitions and not {expected}; every shard needs its own, in every topic"
-    if topic.sharded and found > expected:
-        command = f"CASEWAY_SHARDS={found}  # if every other topic has as many"
-    else:
-        tool = _tool(space, "kafka-topics.sh")
-        name = _name(space, topic)
-        command = f"{tool} --delete --topic {name} && caseway topics create  # only while empty"
+    command = (
+        f"{_tool(space, 'kafka-topics.sh')} --delete --topic {_name(space, topic)} && "
+        "caseway topics create  # only while it is empty: a key's shard never moves"
+    )
     return _error("DOCTOR_PARTITIONS", topic, what, command)
 
 
@@ -129,11 +140,7 @@ def _written(space: Space, topic: Topic, facts: TopicFacts) -> Iterator[Finding]
     is_kafka = space.home is None
     if is_kafka and facts.replication < 2 and space.settings.stage == "production":
         what = "has one replica; the loss of one disk is the loss of every case"
-        command = (
-            f"{_tool(space, 'kafka-reassign-partitions.sh')} --execute "
-            f"--reassignment-json-file three-replicas-of-{_name(space, topic)}.json"
-        )
-        yield _error("DOCTOR_REPLICATION", topic, what, command)
+        yield _error("DOCTOR_REPLICATION", topic, what, _reassign(space, topic, facts.partitions))
 
 
 async def _check_genesis(space: Space, there: Mapping[str, TopicFacts]) -> list[Finding]:
@@ -154,8 +161,9 @@ async def _check_genesis(space: Space, there: Mapping[str, TopicFacts]) -> list[
                 what = "has no genesis; nothing can run on it yet"
                 findings.append(Finding("DOCTOR_GENESIS", "error", where, what, "caseway init"))
                 continue
-            known.setdefault(genesis, where)
-            findings += _foreign(space, genesis, where)
+            if genesis not in known:
+                known[genesis] = where
+                findings += _foreign(space, genesis, where)
     if len(known) > 1:
         what = f"{' and '.join(known.values())} begin with different geneses"
         command = "CASEWAY_NAMESPACE=another  # two namespaces were made on the same topics"
@@ -198,6 +206,21 @@ def _warning(code: str, topic: Topic, what: str, command: str) -> Finding:
 def _set(space: Space, topic: Topic, setting: str) -> str:
     tool = _tool(space, "kafka-configs.sh")
     return f"{tool} --alter --topic {_name(space, topic)} --add-config {setting}"
+
+
+def _reassign(space: Space, topic: Topic, partitions: int) -> str:
+    name = _name(space, topic)
+    plan = [
+        {
+            "topic": name,
+            "partition": number,
+            "replicas": [number % 3 + 1, (number + 1) % 3 + 1, (number + 2) % 3 + 1],
+        }
+        for number in range(partitions)
+    ]
+    body = json.dumps({"version": 1, "partitions": plan}, separators=(",", ":"))
+    tool = _tool(space, "kafka-reassign-partitions.sh")
+    return f"{tool} --execute --reassignment-json-file <(echo '{body}')  # brokers 1, 2 and 3"
 
 
 def _tool(space: Space, name: str) -> str:

@@ -86,7 +86,11 @@ class Engine:
             tasks.append(self._keep("projector", self._projector.run))
         running = [asyncio.ensure_future(task) for task in tasks]
         try:
-            await asyncio.gather(*running)
+            # `gather` would hand a cancellation down by itself, and the second one, below, would
+            # then break into the drain of whatever still drains.
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
             for task in running:
                 task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -19,7 +20,13 @@ from typing import Any
 
 import pytest
 
+from caseway.client import Client
 from caseway_control.cli import app, main
+from caseway_control.demo_agents import DEMO_AGENTS, DemoAgent, DemoBank
+from caseway_control.docket import TOPICS, TYPES, open_dockets
+from caseway_control.keys import key_path, load_key
+from caseway_control.reading import events_of_topics, registry_of
+from caseway_control.spaces import load_settings, open_space
 
 COMMAND = [sys.executable, "-m", "caseway_control.cli"]
 CLAIM = {
@@ -336,10 +343,58 @@ def test_a_case_without_a_gate_cannot_be_decided(engine: Engine) -> None:
     assert "error GATE_NONE" in done.stderr
 
 
+async def _work_until_a_gate_waits(directory: Path) -> None:
+    """The demo agents, until their work has brought something to the claims manager."""
+    settings = load_settings(log=f"sqlite:{directory}")
+    start = {(f"offers.{pool}", n): 0 for pool in ("claims", "payments") for n in range(4)}
+    async with open_space(settings) as space:
+        work = []
+        for name in DEMO_AGENTS:
+            key = load_key(key_path(directory / "keys", f"agent:{name}"))
+            client = Client(space.log, space.namespace, keys=[key])
+            agent = DemoAgent(space.log, client, name, DemoBank())
+            work.append(asyncio.create_task(agent.run(start=start)))
+        registry = await registry_of(space.log)
+        async with asyncio.timeout(20):
+            while True:
+                events = events_of_topics(
+                    space.log, registry.generation, TOPICS, TYPES, lambda _done, _total: None
+                )
+                if any(docket.waiting_gates() for docket in await open_dockets(events)):
+                    break
+                await asyncio.sleep(0.1)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+
+
+def test_a_gate_is_shown_and_decided_by_whoever_may(engine: Engine) -> None:
+    submitted(engine, "decided")
+    asyncio.run(_work_until_a_gate_waits(engine.directory))
+    item = ask(engine, "inbox", "--role", "claims-manager")[0]
+    assert (item["kind"], item["row"], item["amount"]) == ("gate", "large", "75,000.00 USD")
+    assert ask(engine, "inbox", "--person", "erik") == []
+    log = ("--log", f"sqlite:{engine.directory}")
+    case_id = item["case_id"]
+    refused = run("decide", case_id, "--as", "adam", "--approve", "--yes", *log)
+    assert (refused.returncode, "AUTHORITY" in refused.stdout) == (1, True)
+    silent = run("decide", case_id, "--as", "clara", "--reject", *log)
+    assert "error REASON_REQUIRED" in silent.stderr
+    undecided = run("decide", case_id, "--as", "clara", *log)
+    assert "error CHOICE" in undecided.stderr
+    shown = run("decide", case_id, "--as", "clara", "--approve", *log)
+    assert shown.returncode == 0
+    for part in ("ASKED", "75,000.00 USD", "claims-manager", "48h", "confidence 0.97", "digest"):
+        assert part in shown.stdout
+    again = run("decide", case_id, "--as", "clara", "--approve", "--yes", *log)
+    assert "error GATE_NONE" in again.stderr
+    assert "gate.decided" in [line["type"] for line in ask(engine, "history", case_id)]
+
+
 def test_what_waits_for_an_unknown_person_is_an_error(engine: Engine) -> None:
     done = run("inbox", "--person", "nobody", "--log", f"sqlite:{engine.directory}")
     assert "error PERSON_UNKNOWN" in done.stderr
-    assert ask(engine, "inbox", "--person", "clara") == []
+    assert ask(engine, "inbox", "--person", "erik") == []
 
 
 def test_agents_are_quarantined_and_released(engine: Engine) -> None:

@@ -53,7 +53,7 @@ def test_what_is_as_it_must_be_has_no_findings() -> None:
     ("topic", "change", "code", "command"),
     [
         ("cases", {"partitions": 6}, "DOCTOR_PARTITIONS", "kafka-topics.sh"),
-        ("cases", {"partitions": 24}, "DOCTOR_PARTITIONS", "CASEWAY_SHARDS=24"),
+        ("registry", {"partitions": 3}, "DOCTOR_PARTITIONS", "--topic acme.registry"),
         (
             "cases",
             {"retention_ms": 604_800_000},
@@ -81,6 +81,15 @@ def test_a_setting_that_loses_data_is_found(
     assert command in finding.command
 
 
+def test_another_number_of_shards_is_one_finding() -> None:
+    there = {
+        topic.name: replace(healthy()[topic.name], partitions=topic.partitions(24))
+        for topic in TOPICS
+    }
+    (finding,) = check(there)
+    assert (finding.code, finding.command) == ("DOCTOR_PARTITIONS", "export CASEWAY_SHARDS=24")
+
+
 def test_a_missing_topic_is_found() -> None:
     there = healthy()
     del there["offers.claims"]
@@ -91,7 +100,11 @@ def test_a_missing_topic_is_found() -> None:
 def test_one_replica_is_an_error_in_production_alone() -> None:
     there = {name: replace(facts, replication=1) for name, facts in healthy().items()}
     assert check(there, "dev") == []
-    assert {finding.code for finding in check(there, "production")} == {"DOCTOR_REPLICATION"}
+    findings = check(there, "production")
+    assert {finding.code for finding in findings} == {"DOCTOR_REPLICATION"}
+    assert '"topic":"acme.registry","partition":0,"replicas":[1,2,3]' in next(
+        finding.command for finding in findings if finding.where == "registry"
+    )
 
 
 @pytest.mark.parametrize("version", [(), (4, 0), (4, 1), (5,)])

@@ -159,7 +159,7 @@ def test_a_cell_with_a_line_break_counts_its_lines() -> None:
 @pytest.mark.parametrize(
     ("header", "line", "code", "says"),
     [
-        ("id,amout,kind,day,fraud,name", "7,1,Crash,,N,Ann", "MAPPING_COLUMN", "did you mean 'amout'"),
+        (HEADER.replace("amount", "amout"), "7,1", "MAPPING_COLUMN", "did you mean 'amout'"),
         ("id,id,amount,kind,day,fraud", "7,7,1,Crash,,N", "CSV_HEADER", "stands twice"),
         (HEADER, '7,1,"Cra', "FILE_TRUNCATED", "line 2"),
     ],
