@@ -14,7 +14,15 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from caseway.errors import CasewayError
-from caseway_control import cli_control, cli_decide, cli_read, cli_run, cli_submit, cli_verify
+from caseway_control import (
+    cli_control,
+    cli_decide,
+    cli_demo,
+    cli_read,
+    cli_run,
+    cli_submit,
+    cli_verify,
+)
 from caseway_control.cli_output import DONE, FAILED, INTERRUPTED, close_quietly, report
 
 app = typer.Typer(
@@ -25,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for theme in (cli_run, cli_control, cli_submit, cli_read, cli_decide, cli_verify):
+for theme in (cli_run, cli_control, cli_submit, cli_read, cli_decide, cli_verify, cli_demo):
     theme.register(app)
 
 
