@@ -91,7 +91,7 @@ def _show(out: Any, desk: Any) -> None:
     bench = desk.gate.bench
     lines = [
         f"{docket.title}  {docket.case_id}",
-        f"ASKED    to pay out {asked.amount}" if asked.phase else "",
+        f"ASKED    to approve {asked.amount} in phase {asked.phase}",
         f"ROW      {opened.row} of {opened.matrix}",
         *(f"         {cell}" for cell in opened.cells),
         f"DECIDES  {' and '.join(bench.outstanding)}"

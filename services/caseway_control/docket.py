@@ -17,7 +17,7 @@ from caseway.casefile.state import CaseState, TaskStatus
 from caseway.contracts import topics
 from caseway.contracts.case import CaseOpened, GateRequested, TaskCompleted
 from caseway.contracts.catalog import CATALOG
-from caseway.contracts.decision import GateEscalated, GateOpened, GateOverdue
+from caseway.contracts.decision import GateEscalated, GateOpened, GateOverdue, GateUnmatched
 from caseway.contracts.fields import format_instant
 from caseway.contracts.shard import CaseFaulted, CaseResumed
 from caseway_approval.state import Gate, Gates, GateStatus
@@ -76,6 +76,7 @@ class Docket:
     opened: dict[str, GateOpened] = field(default_factory=dict)
     since: dict[str, str] = field(default_factory=dict)
     due: dict[str, datetime] = field(default_factory=dict)
+    queues: dict[str, str] = field(default_factory=dict)
     work: list[TaskCompleted] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
 
@@ -94,6 +95,8 @@ class Docket:
             if isinstance(data, GateOpened):
                 self.opened[data.gate_id] = data
                 self.since[data.gate_id] = item.event.envelope.time
+            if isinstance(data, GateUnmatched):
+                self.queues[data.gate_id] = data.queue
             if isinstance(data, GateOpened | GateEscalated | GateOverdue) and data.due_at:
                 self.due[data.gate_id] = data.due_at
 
@@ -127,7 +130,7 @@ class Docket:
         asked = self.asked.get(gate.gate_id)
         amount = str(asked.amount) if asked else ""
         if gate.status is GateStatus.UNMATCHED or gate.bench is None:
-            queue = "operations"
+            queue = self.queues.get(gate.gate_id, "operations")
             return self._item(
                 "unmatched", gate.gate_id, (queue,), revision=gate.revision, amount=amount
             )
