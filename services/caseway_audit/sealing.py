@@ -24,6 +24,9 @@ Place = tuple[str, int]  # a topic partition by the topic's name inside the name
 # bytes of a record, even when every partition of a large namespace grew at once.
 GROWN_MAX = 200
 
+# The name of the small tree among the others; no topic partition is called so.
+CHECKPOINTS = "checkpoints"
+
 _ABSENT = b"\xff\xff\xff\xff"
 
 
@@ -184,6 +187,37 @@ class Sealer:
                 "before it",
                 code="integrity.checkpoint",
             )
+
+    def remember(self) -> dict[str, TreeHead]:
+        """All that was sealed, as heads by name; that of the small tree is `CHECKPOINTS`."""
+        small = TreeHead(
+            topic=CHECKPOINTS,
+            partition=0,
+            size=self.number,
+            root=self._small.root().hex(),
+            next_offset=0,
+            frontier=self._small_hashes(),
+        )
+        named = {f"{topic}/{number}": head for (topic, number), head in self.heads.items()}
+        return {CHECKPOINTS: small, **named}
+
+    def recall(self, heads: Mapping[str, TreeHead]) -> None:
+        """Become what `remember` said; only for a sealer that has seen nothing.
+
+        Raises:
+            IntegrityError: integrity.frontier, or the small tree is missing.
+        """
+        if CHECKPOINTS not in heads:
+            raise IntegrityError("a sealer without its small tree", code="integrity.frontier")
+        for name, head in heads.items():
+            frontier = frontier_of(head)
+            if name == CHECKPOINTS:
+                self.number, self._small = head.size, frontier
+                continue
+            place = (head.topic, head.partition)
+            self.heads[place] = head
+            self._lines[place] = line_of(head)
+            self._trees[place] = _Tree(frontier, head.next_offset)
 
     def note_text(self, genesis: ShardGenesis) -> str:
         """What the note of the last checkpoint says, by the state that was folded."""

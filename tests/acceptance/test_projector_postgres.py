@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -435,6 +436,7 @@ async def test_a_url_that_names_no_server_is_refused() -> None:
         await PostgresStore("postgresql://127.0.0.1:1/x", SCHEMA, TABLES).open()
 
 
-def test_a_server_of_someone_else_is_neither_started_nor_stopped() -> None:
-    with LocalPostgres(url="postgresql://elsewhere/db") as server:
+def test_a_server_of_someone_else_is_neither_started_nor_stopped(tmp_path: Path) -> None:
+    with LocalPostgres(tmp_path, url="postgresql://elsewhere/db") as server:
         assert server.dsn == "postgresql://elsewhere/db"
+        assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The life of the sealer: fence, replay the audit log, seek, then seal what has come.
+"""The life of the sealer: fence, restore, replay the audit log, seek, then seal what comes.
 
 It keeps the order of `host.py` and yields the same effects, so the same runner and the same
 simulator drive it. It is the single shard 0 of service `audit`. How a tree grows and what a
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from caseway.contracts.audit import CheckpointSealed
+from caseway.contracts.audit import CheckpointSealed, TreeHead
 from caseway.contracts.codec import Event, decode, encode
 from caseway.contracts.envelope import Envelope, Strength
 from caseway.contracts.fields import Contract, format_instant
 from caseway.contracts.record import Draft, Record, instant_of
-from caseway.contracts.shard import ShardCommitted, ShardGenesis
+from caseway.contracts.shard import ShardCommitted, ShardGenesis, SnapshotMarked
 from caseway.contracts.signing import SigningKey
 from caseway.contracts.topics import AUDIT, FIXED_TOPICS, Topic, offers
 from caseway.errors import ContractError, IntegrityError, Unavailable
@@ -24,12 +24,21 @@ from caseway.hosting.batches import Batch, BatchReader, batch_digest
 from caseway.hosting.effects import Arrival, Commit, Fence, RegistryAt, Scan, Seek, Wait
 from caseway.hosting.host import Life, Phase, endure
 from caseway.hosting.log import Place
+from caseway.hosting.sealing_snapshot import (
+    SNAPSHOT_PLACE,
+    STATE_VERSION,
+    SealingSnapshotReader,
+    snapshot_drafts,
+)
 from caseway.kernel.identity import event_id
 from caseway.kernel.registry import Registry
 
 SERVICE = "audit"
 # Half of the two seconds within which a record is to be under seal.
 INTERVAL_MS = 1_000
+
+# A takeover folds at most about this many checkpoints, which takes a tenth of a second.
+SNAPSHOT_CHECKPOINTS = 500
 
 _OWN: Place = (AUDIT.name, 0)
 _KEY = f"{AUDIT.name}/0"
@@ -53,6 +62,12 @@ class Sealing(Protocol):
 
     def evolve(self, checkpoint: CheckpointSealed) -> None:
         """Fold one checkpoint of the audit log."""
+
+    def remember(self) -> Mapping[str, TreeHead]:
+        """All that was sealed, as heads by name."""
+
+    def recall(self, heads: Mapping[str, TreeHead]) -> None:
+        """Become what `remember` said."""
 
 
 def sealed_topics(pools: Iterable[str]) -> tuple[Topic, ...]:
@@ -85,6 +100,7 @@ class SealingShard:
         places: Sequence[Place],
         *,
         interval_ms: int = INTERVAL_MS,
+        snapshot_checkpoints: int = SNAPSHOT_CHECKPOINTS,
     ) -> None:
         self.phase = Phase.TAKING_OVER
         self.halt_reason = ""
@@ -97,6 +113,7 @@ class SealingShard:
         self._key = key
         self._places = tuple(places)
         self._interval_ms = interval_ms
+        self._snapshot_checkpoints = snapshot_checkpoints
         self._sealed_ms = 0
         self._reset()
 
@@ -114,11 +131,15 @@ class SealingShard:
         self._epoch = 0
         self._registry_position = 0
         self._greatest_ms = 0
+        self._next_own = 0
+        self._round = 0
+        self._unsnapped = 0
 
     def _take_over(self) -> Life:
         self.phase = Phase.TAKING_OVER
         self._reset()
         yield Fence()
+        yield from self._load_snapshot()
         yield from self._replay()
         registry: Registry = yield RegistryAt(self._registry_position)
         self._found(registry)
@@ -127,30 +148,47 @@ class SealingShard:
         yield Seek({place: done.get(place, 0) for place in self._places})
         self.phase = Phase.RUNNING
 
-    def _replay(self) -> Life:
-        self.phase = Phase.REPLAYING
-        batches = BatchReader(_OWN, is_resumed=False)
+    def _load_snapshot(self) -> Life:
+        reader = SealingSnapshotReader()
         start, is_end = 0, False
         while not is_end:
-            chunk = yield Scan(_OWN, start)
+            chunk = yield Scan(SNAPSHOT_PLACE, start)
+            reader.feed(chunk.records)
+            start, is_end = chunk.next_offset, chunk.is_end
+        loaded = reader.load()
+        if loaded is None:
+            return
+        marker, heads = loaded
+        self._sealer.recall(heads)
+        self._sequence, self._epoch = marker.sequence, marker.epoch
+        self._registry_position, self._greatest_ms = marker.registry_position, marker.greatest_ms
+        self._next_own, self._round = marker.log_offset, marker.round
+
+    def _replay(self) -> Life:
+        self.phase = Phase.REPLAYING
+        chunk = yield Scan(_OWN, 0)
+        genesis = _data(chunk.records[0]) if chunk.records else None
+        if not isinstance(genesis, ShardGenesis):
+            raise Unavailable(f"{_KEY} has no genesis; run `caseway init`", code="GENESIS_MISSING")
+        self._genesis = genesis
+        batches = BatchReader(_OWN, is_resumed=self._next_own > 0)
+        is_end = False
+        while not is_end:
+            chunk = yield Scan(_OWN, self._next_own)
             for batch in batches.feed(chunk.records):
                 self._fold(batch)
-            start, is_end = chunk.next_offset, chunk.is_end
-        if batches.genesis is None:
-            raise Unavailable(f"{_KEY} has no genesis; run `caseway init`", code="GENESIS_MISSING")
-        self._genesis = batches.genesis
+            self._next_own, is_end = chunk.next_offset, chunk.is_end
 
     def _fold(self, batch: Batch) -> None:
         for record in batch.records:
-            where = f"{_KEY}@{record.offset}"
-            try:
-                data = decode(record, is_sole_writer=True).data
-            except ContractError as error:
-                raise IntegrityError(f"{where}: {error}", code="integrity.unreadable") from error
+            data = _data(record)
             if not isinstance(data, CheckpointSealed):
-                raise IntegrityError(f"{where}: no checkpoint", code="integrity.unreadable")
+                raise IntegrityError(
+                    f"{_KEY}@{record.offset}: no checkpoint", code="integrity.unreadable"
+                )
             self._sealer.evolve(data)
             self.replayed_events += 1
+            self._unsnapped += 1
         trailer = batch.trailer
         self._sequence, self._epoch = trailer.sequence, trailer.epoch
         self._registry_position = trailer.registry_position
@@ -198,10 +236,12 @@ class SealingShard:
         self.oldest_ms = min(times if self.oldest_ms is None else (self.oldest_ms, *times))
 
     def _seal(self, now_ms: int) -> Life:
-        assert self._genesis is not None, "a shard that works has taken over"
-        checkpoint = self._sealer.seal(self._genesis, self._key)
-        if checkpoint is None:
+        if not self._sealer.has_growth:
             return
+        assert self._genesis is not None, "a shard that works has taken over"
+        before = self._snapshot(now_ms) if self._unsnapped >= self._snapshot_checkpoints else []
+        checkpoint = self._sealer.seal(self._genesis, self._key)
+        assert checkpoint is not None, "it has grown"
         self._sequence += 1
         own = self._draft("checkpoint", checkpoint.number, checkpoint)
         positions = self._sealer.positions()
@@ -214,11 +254,36 @@ class SealingShard:
             registry_position=self._registry_position,
             greatest_ms=self._greatest_ms,
         )
-        yield Commit([own, self._draft("trailer", self._sequence, trailer)], positions)
+        drafts = [*before, own, self._draft("trailer", self._sequence, trailer)]
+        offset: int = yield Commit(drafts, positions)
+        self._next_own = offset + 1
+        self._unsnapped += 1
         self.commits += 1
         self._sealed_ms = now_ms
         if not self._sealer.has_growth:
             self.oldest_ms = None
+
+    def _snapshot(self, now_ms: int) -> list[Draft]:
+        """A round of all that is sealed, without the checkpoint that goes with it."""
+        self._round += 1
+        self._unsnapped = 0
+
+        def mark(entries: int, digest: str) -> SnapshotMarked:
+            return SnapshotMarked(
+                round=self._round,
+                state_version=STATE_VERSION,
+                log_offset=self._next_own,
+                sequence=self._sequence,
+                epoch=self._epoch,
+                positions={},
+                registry_position=self._registry_position,
+                greatest_ms=self._greatest_ms,
+                entries=entries,
+                states_digest=digest,
+                taken_at=instant_of(now_ms),
+            )
+
+        return snapshot_drafts(self._sealer.remember(), mark)
 
     def _draft(self, what: str, number: int, data: Contract) -> Draft:
         genesis = self._genesis
@@ -237,3 +302,12 @@ class SealingShard:
             registry_position=self._registry_position,
         )
         return encode(AUDIT.name, 0, Event(_KEY, envelope, data))
+
+
+def _data(record: Record) -> Contract:
+    try:
+        return decode(record, is_sole_writer=True).data
+    except ContractError as error:
+        raise IntegrityError(
+            f"{_KEY}@{record.offset}: {error}", code="integrity.unreadable"
+        ) from error

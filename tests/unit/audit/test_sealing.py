@@ -143,6 +143,32 @@ def test_the_state_is_the_fold_of_the_audit_log(growth: list[tuple[tuple[str, in
     assert sealed(folded) == sealed(live)
 
 
+@given(st.lists(st.tuples(st.sampled_from([CASES, AGENTS]), st.integers(1, 5)), max_size=6))
+def test_what_is_remembered_is_recalled(growth: list[tuple[tuple[str, int], int]]) -> None:
+    live, ends = Sealer(), {CASES: 0, AGENTS: 0}
+    for place, count in growth:
+        live.extend(place, records(count, start=ends[place]))
+        ends[place] += count
+        sealed(live)
+    live.extend(AGENTS, records(1, start=ends[AGENTS]))  # not sealed: nobody remembers it
+    recalled = Sealer()
+    recalled.recall(live.remember())
+    assert recalled.positions() == live.positions()
+    recalled.extend(AGENTS, records(1, start=ends[AGENTS]))
+    assert sealed(recalled) == sealed(live)
+
+
+def test_what_was_remembered_wrongly_is_not_recalled() -> None:
+    sealer = Sealer()
+    sealer.extend(CASES, records(3))
+    sealed(sealer)
+    remembered = sealer.remember()
+    forged = remembered["cases/0"].model_copy(update={"root": "0" * 64})
+    for wrong in ({**remembered, "cases/0": forged}, {"cases/0": remembered["cases/0"]}):
+        with pytest.raises(IntegrityError):
+            Sealer().recall(wrong)
+
+
 def test_the_note_of_every_checkpoint_is_what_its_fold_says() -> None:
     sealer, folded = Sealer(), Sealer()
     for n in range(4):

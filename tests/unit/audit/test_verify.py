@@ -205,7 +205,8 @@ async def honest() -> Stored:
             with_snapshot=n == 2,
         )
         await log.append([Draft("agent-reports", 1, b"c-9", b'{"n":%d}' % n, ())] * 3)
-        await log.append([Draft("offers.adjusters", 0, b"c-0", b"{}", (("ce_skill", b"x"),))] * 2)
+        packets = [b'{"n":%d,"m":%d}' % (n, m) for m in range(2)]
+        await log.append([Draft("offers.adjusters", 0, b"c-0", packet, ()) for packet in packets])
         notes.append(await seal(log, sealer, n + 1))
     await other.commit(("c-9", opened(9)))
     stored = Stored(log)

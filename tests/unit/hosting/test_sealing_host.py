@@ -17,6 +17,7 @@ from caseway.contracts.shard import ShardCommitted, ShardGenesis
 from caseway.contracts.signing import SigningKey
 from caseway.contracts.topics import all_topics
 from caseway.errors import Fenced, Unavailable
+from caseway.hosting import sealing_snapshot
 from caseway.hosting.batches import BatchReader
 from caseway.hosting.effects import (
     Arrival,
@@ -56,6 +57,7 @@ class AuditLog:
 
     def __init__(self, genesis: ShardGenesis | None = GENESIS) -> None:
         self.records: list[Record] = []
+        self.snapshots: list[Record] = []
         self.positions: Mapping[Place, int] = {}
         self.seen: list[Effect] = []
         self.registry = REGISTRY
@@ -65,17 +67,17 @@ class AuditLog:
 
     def append(self, drafts: Sequence[Draft]) -> int:
         for d in drafts:
-            end = len(self.records)
-            self.records.append(Record(d.topic, d.partition, end, 5, d.key, d.value, d.headers))
+            log = self.records if d.topic == "audit" else self.snapshots
+            log.append(Record(d.topic, d.partition, len(log), 5, d.key, d.value, d.headers))
         return len(self.records) - 1
 
     def answer(self, effect: Effect) -> Any:
         self.seen.append(effect)
         match effect:
             case Scan(place, start):
-                assert place == ("audit", 0)
-                some = self.records[start : start + 3]
-                return Chunk(some, start + len(some), start + len(some) >= len(self.records))
+                log = {("audit", 0): self.records, ("snapshots.audit", 0): self.snapshots}[place]
+                some = log[start : start + 3]
+                return Chunk(some, start + len(some), start + len(some) >= len(log))
             case RegistryAt():
                 return self.registry
             case Commit(drafts, positions):
@@ -99,7 +101,7 @@ class Driven:
 
     def __init__(self, log: AuditLog, key: SigningKey = KEY) -> None:
         self.log = log
-        self.shard = SealingShard(Sealer, key, PLACES, interval_ms=1_000)
+        self.shard = SealingShard(Sealer, key, PLACES, interval_ms=1_000, snapshot_checkpoints=4)
         self.life = self.shard.life()
         self.effect: Effect | None = next(self.life)
 
@@ -146,7 +148,8 @@ def test_the_takeover_keeps_its_order() -> None:
     log = AuditLog()
     driven = Driven(log).until_wait()
     kinds = [type(effect) for effect in log.seen]
-    assert kinds == [Fence, Scan, RegistryAt, Seek]
+    assert kinds == [Fence, Scan, Scan, Scan, RegistryAt, Seek]
+    assert log.seen[1] == Scan(("snapshots.audit", 0), 0)
     assert driven.shard.phase is Phase.RUNNING
     assert log.seen[-1] == Seek(dict.fromkeys(PLACES, 0))
 
@@ -236,6 +239,61 @@ def test_doubt_throws_the_checkpoint_away_and_the_log_says_what_became_of_it() -
         assert seek.positions[CASES] == int(was_committed)
         driven.arrive(60_000, {CASES: [record(CASES, int(was_committed))]})
         assert [c.number for c in log.checkpoints()] == list(range(1, 2 + int(was_committed)))
+
+
+def many(checkpoints: int) -> AuditLog:
+    log = AuditLog()
+    driven = Driven(log).until_wait()
+    place = ("agent-reports", 1)
+    for n in range(checkpoints):
+        grown = {CASES: [record(CASES, n, at_ms=n)], place: [record(place, 2 * n)]}
+        driven.arrive(50_000 + 1_000 * n, grown)
+    return log
+
+
+def next_owner(log: AuditLog) -> tuple[int, CheckpointSealed, ShardCommitted, Seek]:
+    """What the next owner folds, seals and seeks when one more record comes."""
+    driven = Driven(log).until_wait()
+    seek = log.seen[-1]
+    assert isinstance(seek, Seek)
+    driven.arrive(90_000, {CASES: [record(CASES, 40, at_ms=40)]})
+    return driven.shard.replayed_events, log.checkpoints()[-1], log.trailers()[-1], seek
+
+
+def test_a_takeover_from_a_snapshot_is_as_one_from_the_whole_log() -> None:
+    for count in range(1, 14):
+        snapped, whole = many(count), many(count)
+        whole.snapshots = []
+        folded, *one = next_owner(snapped)
+        all_of_it, *other = next_owner(whole)
+        assert one == other
+        assert all_of_it == count
+        assert folded == (count if count < 5 else (count - 5) % 4 + 1)
+
+
+def test_owners_that_come_and_go_write_snapshots_too() -> None:
+    log = AuditLog()
+    for n in range(6):
+        driven = Driven(log).until_wait()
+        driven.arrive(50_000, {CASES: [record(CASES, n)]})
+    assert len(log.snapshots) == 3  # the small tree, one head and the marker, once
+    assert next_owner(log)[0] == 2
+
+
+@pytest.mark.parametrize("at", [0, 2, 3])
+def test_a_snapshot_that_its_marker_does_not_vouch_for_is_not_used(at: int) -> None:
+    damaged, whole = many(7), many(7)
+    whole.snapshots = []
+    lost = damaged.snapshots.pop(at)
+    if at == 0:
+        damaged.snapshots.insert(0, lost._replace(value=(lost.value or b"").replace(b"1", b"2")))
+    assert next_owner(damaged) == next_owner(whole)
+
+
+def test_a_snapshot_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = many(7)
+    monkeypatch.setattr(sealing_snapshot, "STATE_VERSION", 99)
+    assert next_owner(log)[0] == 7
 
 
 def test_without_a_genesis_it_waits() -> None:
