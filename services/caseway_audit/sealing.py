@@ -41,7 +41,7 @@ def leaf_bytes(record: Record) -> bytes:
 
     Example:
         >>> leaf_bytes(Record("cases", 0, 7, 0, b"c-1", None, (("n", b"v"),))).hex(" ", -4)
-        '00000003 632d31ff ffffff00 00000100 00000161 00000001 76'
+        '00000003 632d31ff ffffff00 00000100 0000016e 00000001 76'
     """
     headers = record.headers
     parts = [*_field(record.key), *_field(record.value), len(headers).to_bytes(4)]

@@ -6,6 +6,7 @@ With a URL there is nothing to run: it is the server of someone else, and `stop`
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import warnings
 from pathlib import Path
@@ -23,6 +24,7 @@ class LocalPostgres:
         self._is_own = directory is None
         self._directory = directory
         self._server: Any = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     @property
     def dsn(self) -> str:
@@ -52,12 +54,19 @@ class LocalPostgres:
         self._directory.mkdir(parents=True, exist_ok=True)
         # A directory of its own below: the server's account must own it, and nobody else.
         self._server = wheel.get_server(self._directory / "data", cleanup_mode="stop")
+        # This pipe closes when we die, however we die; then the server is asked to end as well.
+        guard = ["sh", "-c", f"read -r _; kill -INT {self._server.get_pid()}"]
+        self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
 
     def stop(self) -> None:
         """Shut down in order; sessions are cut, and what was not committed is rolled back."""
         server, self._server = self._server, None
         if server is not None:
             server.cleanup()
+        if self._guard is not None:  # after the server: its pid may be another's from here on
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def __enter__(self) -> Self:
         self.start()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from importlib import resources
@@ -434,6 +437,26 @@ async def test_a_url_that_names_no_server_is_refused() -> None:
         await PostgresStore("nonsense://x", SCHEMA, TABLES).open()
     with pytest.raises(Unavailable):
         await PostgresStore("postgresql://127.0.0.1:1/x", SCHEMA, TABLES).open()
+
+
+def test_a_killed_owner_takes_its_server_along(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from caseway_control.local_postgres import LocalPostgres\n"
+        "server = LocalPostgres(Path(sys.argv[1])); server.start()\n"
+        "print('up', flush=True); time.sleep(60)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"up\n"
+    pid_file = tmp_path / "data" / "postmaster.pid"
+    assert pid_file.exists()
+    owner.kill()
+    owner.communicate()
+    deadline = time.monotonic() + 20
+    while pid_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not pid_file.exists()
 
 
 def test_a_server_of_someone_else_is_neither_started_nor_stopped(tmp_path: Path) -> None:
