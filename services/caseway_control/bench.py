@@ -152,7 +152,7 @@ async def _at_rate(rig: Rig, closed: asyncio.Queue[tuple[str, int]], plan: Plan)
         ((_, at_ms),) = await rig.log.append([draft])
         sent[draft.key.decode()] = at_ms
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-    spans = []
+    spans: list[float] = []
     async with asyncio.timeout(60):
         while len(spans) < len(sent):
             case_id, at_ms = await closed.get()

@@ -35,12 +35,15 @@ from caseway.contracts.report import (
 )
 from caseway.contracts.signing import SigningKey, sign
 from caseway.contracts.submission import SubmitCase
+from caseway.errors import Unavailable
 from caseway.hosting.log import Log, Place
 from caseway.kernel.identity import case_id_of, shard_of
 
 # How long a signed report may travel; a broker outage longer than this needs a new signature.
 EXPIRY = timedelta(minutes=10)
 _FETCH_S = 0.5
+_OUTAGE_S = 60.0
+_REST_S, _REST_MAX_S = 0.05, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,28 @@ class Client:
         return self.draft(topics.SUBMISSIONS.name, case_id, wish)
 
     async def send(self, topic: str, key: str, data: Contract) -> None:
-        """Publish one record and wait until it is durable."""
-        await self._log.append([self.draft(topic, key, data)])
+        """Publish one record and wait until it is durable, through an outage of the broker too.
+
+        After an outage it may lie there twice, byte for byte the same: every receiver knows that
+        by its fencing token, its revision or its key.
+
+        Raises:
+            Unavailable: the broker did not come back within a minute.
+        """
+        draft = self.draft(topic, key, data)
+        async with asyncio.timeout(_OUTAGE_S) as deadline:
+            attempt = 0
+            while True:
+                try:
+                    await self._log.append([draft])
+                    return
+                except Unavailable:
+                    when = deadline.when()
+                    attempt += 1
+                    rest = min(_REST_S * 2**attempt, _REST_MAX_S)
+                    if when is not None and asyncio.get_running_loop().time() + rest > when:
+                        raise
+                    await asyncio.sleep(rest)
 
     def draft(self, topic: str, key: str, data: Contract) -> Draft:
         """A record for an inbound topic, signed if this client has keys."""
@@ -253,5 +276,3 @@ def _packet(offer: Offer) -> TaskOffered:
 
 def _expiry() -> datetime:
     return datetime.now(UTC) + EXPIRY
-
-

@@ -14,7 +14,13 @@ from typing import Any
 import structlog
 
 from caseway.contracts.record import Record
-from caseway.errors import Unavailable
+from caseway.errors import (
+    CasewayError,
+    CodeTooOld,
+    ContractError,
+    IntegrityError,
+    Unavailable,
+)
 from caseway.hosting.effects import (
     Arrival,
     Backoff,
@@ -81,6 +87,7 @@ class ShardRunner:
         self._owned: dict[int, _Owned] = {}
         self._by_place: dict[Place, _Owned] = {}
         self._feed: Feed | None = None
+        self._crashed: asyncio.Future[None]
 
     @property
     def shards(self) -> Sequence[ShardLike]:
@@ -89,16 +96,18 @@ class ShardRunner:
 
     async def run(self) -> None:
         """Own and run shards until cancelled; then drain: finish the commit in hand and leave."""
+        self._crashed = asyncio.get_running_loop().create_future()
         membership = await self._log.join(self.service, self._member)
         self._feed = await self._log.feed()
         pump = asyncio.create_task(self._pump(self._feed), name=f"{self.service}-pump")
         try:
             while True:
                 changes = asyncio.ensure_future(membership.changes())
-                done, _ = await asyncio.wait({changes, pump}, return_when=asyncio.FIRST_COMPLETED)
-                if pump in done:
+                watched: set[asyncio.Future[Any]] = {changes, pump, self._crashed}
+                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                if changes not in done:
                     changes.cancel()
-                    pump.result()
+                    done.pop().result()
                 share = changes.result()
                 await self._own(share if self._only is None else share & self._only)
         finally:
@@ -125,6 +134,13 @@ class ShardRunner:
             owned = _Owned(self._make_shard(number))
             self._owned[number] = owned
             owned.task = asyncio.create_task(self._drive(owned), name=f"{self.service}-{number}")
+            owned.task.add_done_callback(self._note_crash)
+
+    def _note_crash(self, task: asyncio.Task[None]) -> None:
+        """A bug in the host itself ends the process, loudly: a shard never dies in silence."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._crashed.done():
+            self._crashed.set_exception(error)
 
     async def _pump(self, feed: Feed) -> None:
         """Spread what comes over the shards, for ever."""
@@ -140,16 +156,18 @@ class ShardRunner:
         life = shard.life()
         effect: Effect = next(life)
         while not (owned.is_leaving and isinstance(effect, Wait | Backoff)):
-            doubt: Unavailable | None = None
+            failure: CasewayError | None = None
             answer: Any = None
             try:
                 answer = await self._perform(owned, effect)
-            except Unavailable as error:
-                doubt = error
+            except (Unavailable, CodeTooOld, IntegrityError) as error:
+                failure = error
+            except ContractError as error:  # the log refuses what we made: nobody can mend it
+                failure = IntegrityError(str(error), code=error.code)
             except TimeoutError:
-                doubt = Unavailable(f"no answer in time to {type(effect).__name__}")
+                failure = Unavailable(f"no answer in time to {type(effect).__name__}")
             try:
-                effect = life.throw(doubt) if doubt else life.send(answer)
+                effect = life.throw(failure) if failure else life.send(answer)
             except StopIteration:
                 assert shard.phase is Phase.HALTED
                 _log.critical(
