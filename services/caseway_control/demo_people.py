@@ -36,7 +36,7 @@ class DemoApprovers:
     async def run(self, *, start: Mapping[Place, int] | None = None) -> None:
         """Decide until cancelled."""
         places = [(APPROVALS.name, number) for number in range(self._log.shards)]
-        begin = start or {place: 0 for place in places}
+        begin = start or dict.fromkeys(places, 0)
         feed = await self._log.feed()
         try:
             await feed.seek(begin)

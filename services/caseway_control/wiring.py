@@ -28,7 +28,7 @@ from caseway.hosting.sealing_host import SealingShard, sealed_places
 from caseway.ops.health import Health, PortInUse, Probes, judge_liveness, judge_readiness
 from caseway.ops.logs import configure_logs
 from caseway.ops.metrics import Metrics, ShardReading
-from caseway_audit.rows import TABLES, rows_of
+from caseway_audit.rows import ROWS_VERSION, TABLES, rows_of
 from caseway_audit.sealing import Sealer
 from caseway_control.files import read_text
 from caseway_control.keys import CHECKPOINT, key_path, load_key
@@ -139,7 +139,7 @@ class Engine:
         if not dsn:
             return None
         definition = resources.files("caseway_audit").joinpath("schema.sql").read_text("utf-8")
-        return Projector(self._metered, PostgresStore(dsn, definition, TABLES), rows_of)
+        return Projector(self._metered, PostgresStore(dsn, definition, TABLES, version=ROWS_VERSION), rows_of)
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run a part for ever: what a broker's outage ends is begun anew."""

@@ -35,7 +35,7 @@ from caseway_router.script import Script, about, lease_timer, queue_timer, retry
 REST_MAX_S = 3600
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an outcome, not an error
+class Refused(Exception):
     """Why a report does not count; the processor turns it into an event."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -395,7 +395,7 @@ class KafkaFeed:
         for partition, batch in got.items():
             place = (partition.topic.removeprefix(self._prefix), partition.partition)
             start = self._next.get(place)
-            if start is None or place in self._paused and not batch:
+            if start is None or (place in self._paused and not batch):
                 continue
             records = [_record(place, r) for r in batch if r.offset >= start]
             # A first record beyond the one we wait for would be a hole only if fetched for an

@@ -138,7 +138,8 @@ def test_only_open_timers_are_cancelled_and_nothing_is_said_for_nothing() -> Non
     story = given().when(asking(wanted()))
     cancelled = TaskCancelled(task_id="task-1", reason="x", cancels=ids)
     gone = story.when(cancelled).then(TimersUpdated(cancelled=("lease/task-1",)))
-    assert gone.state is not None and not gone.state.timers
+    assert gone.state is not None
+    assert not gone.state.timers
     gone.when(cancelled).then_nothing()
     given().when(asking()).then_nothing()
     story.woken(T0 + 99 * SECOND).when(cancelled).then_nothing()
@@ -150,7 +151,8 @@ def test_a_closed_case_keeps_no_timer_whoever_asked_for_it() -> None:
     last = CaseClosed(outcome="paid", timers=(wanted("task-2"),))
     closed = story.when(last)
     closed.then(TimersUpdated(cancelled=("lease/task-1", "sla/gate-1/1/0")))
-    assert closed.state is not None and not closed.state.timers
+    assert closed.state is not None
+    assert not closed.state.timers
     closed.when(last).then_nothing()
 
 
@@ -180,7 +182,8 @@ def test_nothing_is_said_early_and_everything_is_said_once() -> None:
     )
     story.woken(T0 + 120 * SECOND - 1).then_nothing()
     story = story.woken(T0 + 120 * SECOND).then_like(SlaBreached)
-    assert story.state is not None and not story.state.timers
+    assert story.state is not None
+    assert not story.state.timers
 
 
 def test_an_outage_of_the_watchdog_stays_visible() -> None:
