@@ -21,7 +21,7 @@ _SIGNATURES = {control.PublishMatrix.TYPE: 2}
 
 
 def judge(delivery: Delivery, registry: Registry) -> Step:
-    """A registry fact and its acceptance, or a refusal with its reason; nothing if it is so already.
+    """A registry fact and its acceptance, or a refusal; nothing if it is so already.
 
     Raises:
         ContractError: never; what a wish gets wrong becomes its refusal.

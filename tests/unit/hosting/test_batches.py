@@ -32,9 +32,7 @@ def trailer(sequence: int, records: Sequence[Draft], *, epoch: int = 1, count: i
         registry_position=1,
         greatest_ms=0,
     )
-    return encode(
-        "deadlines", 0, Event("s", Envelope("t", "/test", ShardCommitted.TYPE, 1), data)
-    )
+    return encode("deadlines", 0, Event("s", Envelope("t", "/test", ShardCommitted.TYPE, 1), data))
 
 
 def lie(drafts: Sequence[Draft], start: int = 0) -> list[Record]:
