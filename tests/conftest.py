@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from tests.broker import Broker, any_broker
 
 _connect = socket.socket.connect

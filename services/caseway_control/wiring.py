@@ -139,7 +139,9 @@ class Engine:
         if not dsn:
             return None
         definition = resources.files("caseway_audit").joinpath("schema.sql").read_text("utf-8")
-        return Projector(self._metered, PostgresStore(dsn, definition, TABLES, version=ROWS_VERSION), rows_of)
+        return Projector(
+            self._metered, PostgresStore(dsn, definition, TABLES, version=ROWS_VERSION), rows_of
+        )
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run a part for ever: what a broker's outage ends is begun anew."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.acceptance.reading import assert_once, until_closed, whole_log
 
 from caseway.client import Client
 from caseway.contracts.decision import GateOpened
@@ -18,6 +17,7 @@ from caseway.contracts.record import Draft
 from caseway.contracts.submission import SubmissionRefused
 from caseway.kernel.identity import case_id_of
 from caseway_control.fleet import SERVICES, Fleet
+from tests.acceptance.reading import assert_once, until_closed, whole_log
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

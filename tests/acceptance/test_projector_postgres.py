@@ -213,7 +213,7 @@ async def running(log: MemoryLog, target: PostgresStore) -> AsyncIterator[Projec
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():  # noqa: ASYNC110 - a server tells nobody what it did
+    while not is_so():
         await asyncio.sleep(0.01)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from aiokafka.producer import sender
-from tests.conformance.log_suite import CASES, SHARDS, LogConformance, all_of, draft, values
 
 from caseway.hosting.kafka_log import KafkaLog
 from caseway.hosting.log import Log
+from tests.conformance.log_suite import CASES, SHARDS, LogConformance, all_of, draft, values
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 

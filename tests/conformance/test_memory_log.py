@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.conformance.log_suite import CASES, SHARDS, LogConformance, all_of, draft, values
 
 from caseway.errors import Unavailable
 from caseway.hosting.log import Log
 from caseway.hosting.memory_log import MemoryLog
+from tests.conformance.log_suite import CASES, SHARDS, LogConformance, all_of, draft, values
 
 
 class TestMemoryLog(LogConformance):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.log_suite import CASES, SHARDS, LogConformance, all_of, draft, values
 
 from caseway.errors import Unavailable
 from caseway.hosting.log import Log
 from caseway.hosting.sqlite_log import SqliteLog
+from tests.conformance.log_suite import CASES, SHARDS, LogConformance, all_of, draft, values
 
 _COMMITTER = """
 import asyncio, sys

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contracts.examples import example
 
 from caseway.contracts.catalog import CATALOG
 from caseway.contracts.codec import decode, encode
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.report import CompleteTask
+from tests.contracts.examples import example
 
 GOLDEN = Path(__file__).parent / "golden"
 

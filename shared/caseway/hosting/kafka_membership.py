@@ -152,9 +152,7 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         while self._owned == self._told:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
-            done, _ = await asyncio.wait(
-                {changed, self._pump}, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({changed, self._pump}, return_when=asyncio.FIRST_COMPLETED)
             if self._pump in done:
                 changed.cancel()
                 self._pump.result()
