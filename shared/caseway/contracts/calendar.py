@@ -8,6 +8,7 @@ a deadline; outside `valid_from`..`valid_to` a calendar knows nothing and says s
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,11 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 def _iso(value: Any) -> Any:
     """Only the long form: pydantic alone would also take seconds since 1970."""
-    if isinstance(value, date) or (isinstance(value, str) and _DATE.fullmatch(value)):
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        with suppress(ValueError):  # a day that no month has is named by pydantic itself
+            return date.fromisoformat(value)
         return value
     raise PydanticCustomError("DATE", "is not a date; write e.g. 2026-11-21")
 

@@ -6,7 +6,11 @@ bytes of `data` are kept as they were sent, because signatures and audit leaves 
 
 from __future__ import annotations
 
+import base64
 import json
+import math
+import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -21,10 +25,13 @@ from caseway.errors import CodeTooOld, ContractError
 MAX_VALUE_BYTES = 900_000  # under the broker's default 1 MiB, with room for headers and framing
 MAX_DEPTH = 32
 MAX_HEADERS = 64
+# An attribute is copied from cause to effect: a long one would make every later record longer.
+MAX_ATTRIBUTE_CHARS = 1024
+PLACE_CHARS_MAX = 200  # a place lies in a dead letter, which is a pointer and no copy
 STRUCTURED = "application/cloudevents+json"
 _SCHEMA = "urn:caseway:schema:"
-_KNOWN = {"ce_specversion", "ce_type", "ce_dataschema", "ce_subject", "content-type", *ATTRIBUTES}
 _STRENGTHS = {strength.value: strength for strength in Strength}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 _COUNTERS = ("sequence", "hops", "registry_position")
 
 
@@ -72,7 +79,7 @@ def type_of(record: Record) -> str:
     """The event type of a record without decoding it; "" if it does not say (binary mode)."""
     for name, value in record.headers:
         if name == "ce_type":
-            return value.decode("utf-8", "replace")
+            return (value or b"").decode("utf-8", "replace")
     return ""
 
 
@@ -80,7 +87,7 @@ def decode(record: Record, *, is_sole_writer: bool = False) -> Event:
     """Read a record as today's model of its type.
 
     Raises:
-        CodeTooOld: on a sole-writer topic, a type or version this code does not know yet.
+        CodeTooOld: on a sole-writer topic, a type, version or field this code does not know yet.
         ContractError: anything else that is wrong, with a stable code and its place.
     """
     return decode_raw(record, is_sole_writer=is_sole_writer)[0]
@@ -89,102 +96,139 @@ def decode(record: Record, *, is_sole_writer: bool = False) -> Event:
 def decode_raw(record: Record, *, is_sole_writer: bool = False) -> tuple[Event, Raw]:
     """As `decode`, with the surface that a signature covers."""
     attributes, body = _surface(record)
+    if not is_sole_writer:
+        _check_attributes(attributes)
     name = attributes.get("type", "")
     version = _version(attributes.get("dataschema", ""), name)
     event_type = CATALOG.get(name)
     if event_type is None or version > event_type.version:
-        if is_sole_writer:
-            raise CodeTooOld(
-                f"{record.topic}/{record.partition}@{record.offset}: event type {name!r} "
-                f"version {version} is newer than this code; deploy a newer version"
-            )
-        raise ContractError(
-            "the event type is not in the catalogue; see schemas/events for those that are",
-            code="contract.unknown_event_type",
-            where="ce_type",
-        )
+        raise _unknown(record, name, version, event_type, is_sole_writer)
     if record.key is None:
-        raise ContractError(
-            "the record has no key; send the case id as the key", code="KEY_FORMAT", where="key"
-        )
+        raise _refused("KEY_FORMAT", "key", "the record has no key; send the case id as the key")
     try:
         key = record.key.decode()
     except UnicodeDecodeError:
-        raise ContractError(
-            "the key is not UTF-8; send the case id as the key", code="KEY_FORMAT", where="key"
-        ) from None
+        problem = "the key is not UTF-8; send the case id as the key"
+        raise _refused("KEY_FORMAT", "key", problem) from None
     envelope = _envelope(attributes, name, version)
-    data = _data(event_type, version, body, is_trusted=is_sole_writer)
+    data = _trusted(event_type, version, body, record) if is_sole_writer else None
+    if data is None:
+        data = _data(event_type, version, body)
     return Event(key, envelope, data), Raw(attributes, body)
+
+
+def _unknown(
+    record: Record, name: str, version: int, known: EventType | None, is_sole_writer: bool
+) -> CodeTooOld | ContractError:
+    """What a type or version beyond the catalogue means: on a log, that a newer writer is live."""
+    if is_sole_writer:
+        return _too_old(record, f"event type {name!r} version {version}")
+    problem = "the event type is not in the catalogue; see schemas/events for those that are"
+    if known is not None:
+        problem = f"version {version} of {name} is not known here; send version {known.version}"
+    return ContractError(problem, code="contract.unknown_event_type", where="ce_type")
+
+
+def _too_old(record: Record, what: str) -> CodeTooOld:
+    at = f"{record.topic}/{record.partition}@{record.offset}"
+    return CodeTooOld(f"{at}: {what} is newer than this code; deploy a newer version")
 
 
 def _surface(record: Record) -> tuple[dict[str, str], bytes]:
     if record.value is None or record.value == b"":
-        raise ContractError("the body is empty; send a JSON object", code="BODY_EMPTY", where="/")
+        raise _refused("BODY_EMPTY", "/", "the body is empty; send a JSON object")
     if len(record.value) > MAX_VALUE_BYTES:
-        raise ContractError(
-            f"the body has {len(record.value)} bytes; at most {MAX_VALUE_BYTES} are accepted: "
-            "store large evidence and send a reference",
-            code="BODY_TOO_LARGE",
-            where="/",
-        )
-    attributes: dict[str, str] = {}
-    content_type = "application/json"
+        found = f"the body has {len(record.value)} bytes; at most {MAX_VALUE_BYTES} are accepted"
+        problem = f"{found}: store large evidence and send a reference"
+        raise _refused("BODY_TOO_LARGE", "/", problem)
     if len(record.headers) > MAX_HEADERS:
-        raise ContractError("too many headers", code="HEADER_COUNT", where="headers")
+        raise _refused("HEADER_COUNT", "headers", "too many headers")
+    attributes: dict[str, str] = {}
     for name, value in record.headers:
-        if name != "content-type" and not name.startswith("ce_"):
-            continue
-        try:
-            text = value.decode()
-        except UnicodeDecodeError:
-            raise ContractError(
-                f"header {name[:40]!r} is not UTF-8", code="HEADER_TEXT", where=name[:40]
-            ) from None
-        if name == "content-type":
-            content_type = attributes["datacontenttype"] = text
-        elif name[3:] in attributes:
-            raise ContractError(
-                f"header {name[:40]!r} is there twice", code="HEADER_TWICE", where=name[:40]
-            )
+        if name.startswith("ce_"):
+            attribute = name[3:]
+        elif name == "content-type":
+            attribute = "datacontenttype"
         else:
-            attributes[name[3:]] = text
-    media = content_type.partition(";")[0].strip().lower()
-    if media == STRUCTURED:
-        return _structured(record.value)
-    if media != "application/json":
-        raise ContractError(
-            f"content type must be application/json or {STRUCTURED}",
-            code="CONTENT_TYPE",
-            where="content-type",
-        )
+            continue
+        if attribute in attributes:
+            raise _refused("HEADER_TWICE", name[:40], f"header {name[:40]!r} is there twice")
+        try:
+            attributes[attribute] = value.decode()
+        except (UnicodeDecodeError, AttributeError):
+            # Kafka knows headers without a value, which the client hands over as None.
+            raise _refused("HEADER_TEXT", name[:40], f"header {name[:40]!r} is not UTF-8") from None
+    body = record.value
+    if _media(attributes) == STRUCTURED:
+        attributes, body = _structured(record.value)
+    if _media(attributes) != "application/json":
+        problem = f"content type must be application/json or {STRUCTURED}"
+        raise _refused("CONTENT_TYPE", "content-type", problem)
     if attributes.get("specversion", "1.0") != "1.0":
-        raise ContractError(
-            "ce_specversion must be 1.0", code="SPEC_VERSION", where="ce_specversion"
-        )
-    return attributes, record.value
+        raise _refused("SPEC_VERSION", "ce_specversion", "ce_specversion must be 1.0")
+    return attributes, body
+
+
+def _media(attributes: dict[str, str]) -> str:
+    return attributes.get("datacontenttype", "application/json").partition(";")[0].strip().lower()
 
 
 def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
+    """The attributes and data of an event that is one JSON document.
+
+    The bytes of `data` are written anew, so no signature can cover them: a sender that signs
+    puts the signed bytes into `data_base64`.
+    """
     whole = parse_json(value)
-    if not isinstance(whole, dict) or "data" not in whole:
-        raise ContractError(
-            "a structured event is an object with data", code="JSON_INVALID", where="/data"
-        )
-    attributes = {
-        name: str(item) for name, item in whole.items() if name not in ("data", "dssematerial")
-    }
-    return attributes, json.dumps(whole["data"]).encode()
+    if not isinstance(whole, dict) or ("data" in whole) == ("data_base64" in whole):
+        problem = "a structured event is an object with data or data_base64"
+        raise _refused("JSON_INVALID", "/data", problem)
+    encoded = whole.pop("data_base64", None)
+    if encoded is None:
+        data = json.dumps(whole.pop("data")).encode()
+        whole.pop("dssematerial", None)
+    else:
+        data = _base64(encoded)
+    return {name: _text(name, item) for name, item in whole.items() if item is not None}, data
+
+
+def _base64(encoded: Any) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (ValueError, TypeError):
+        problem = "/data_base64: is not base64 text"
+        raise _refused("JSON_INVALID", "/data_base64", problem) from None
+
+
+def _text(name: str, item: Any) -> str:
+    """A CloudEvents attribute in the text form of its type."""
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, str | int):
+        return str(item)
+    problem = "an attribute of a structured event is text, a whole number or a boolean"
+    raise _refused("HEADER_TEXT", f"/{_step(name)}", problem)
+
+
+def _check_attributes(attributes: dict[str, str]) -> None:
+    """A stranger's attributes are copied into what follows from them, so they are short text."""
+    for name, text in attributes.items():
+        where = f"ce_{name[:40]}"
+        if len(text) > MAX_ATTRIBUTE_CHARS and name != "dssematerial":
+            problem = f"{where} has more than {MAX_ATTRIBUTE_CHARS} characters; send fewer"
+            raise _refused("HEADER_LENGTH", where, problem)
+        if not text.isprintable():
+            problem = f"{where!r} holds a control character or a foreign blank; remove it"
+            raise _refused("HEADER_TEXT", where, problem)
 
 
 def _version(schema: str, name: str) -> int:
     if not schema:
         return 1
     number = schema.removeprefix(f"{_SCHEMA}{name}:")
-    if not number.isdecimal() or not 0 < len(number) < 6 or int(number) < 1:
-        raise ContractError(
-            f"ce_dataschema must be {_SCHEMA}TYPE:VERSION", code="SCHEMA_FORMAT", where="dataschema"
-        )
+    if not number.isdecimal() or len(number) > 5 or int(number) < 1:
+        problem = f"ce_dataschema must be {_SCHEMA}TYPE:VERSION"
+        raise _refused("SCHEMA_FORMAT", "ce_dataschema", problem)
     return int(number)
 
 
@@ -196,9 +240,7 @@ def _envelope(attributes: dict[str, str], name: str, version: int) -> Envelope:
             continue
         if field in _COUNTERS:
             if not text.isdecimal() or len(text) > 18:
-                raise ContractError(
-                    f"{header} must be a whole number", code="HEADER_NUMBER", where=header
-                )
+                raise _refused("HEADER_NUMBER", header, f"{header} must be a whole number")
             values[field] = int(text)
         else:
             values[field] = text
@@ -206,71 +248,135 @@ def _envelope(attributes: dict[str, str], name: str, version: int) -> Envelope:
     strength = values.pop("strength", "")
     for field in ("id", "source"):
         if not values.get(field):
-            raise ContractError(
-                f"ce_{field} is missing", code="HEADER_MISSING", where=f"ce_{field}"
-            )
+            raise _refused("HEADER_MISSING", f"ce_{field}", f"ce_{field} is missing")
     values["strength"] = _STRENGTHS.get(strength, Strength.UNVERIFIED)
     return Envelope(type=name, version=version, **values)
 
 
-def _data(event_type: EventType, version: int, body: bytes, *, is_trusted: bool) -> Contract:
+def _trusted(event_type: EventType, version: int, body: bytes, record: Record) -> Contract | None:
+    """What our own services wrote in today's version; None for an older one.
+
+    Our writers are checked before they write, so this path parses once and checks no more. A
+    field that the model does not have was added by newer code: ignoring it would fold another
+    state than the writer's, so the shard waits instead.
+    """
+    if version != event_type.version:
+        return None
     try:
-        if version == event_type.version and is_trusted:
-            return event_type.model.model_validate_json(body)
-        parsed = parse_json(body)
-        if version != event_type.version:
-            parsed = upcast(event_type.name, version, event_type.version, parsed)
-        return event_type.model.model_validate(parsed, strict=False)
+        return event_type.model.model_validate_json(body)
+    except ValidationError as error:
+        refused = contract_error(error)
+        if refused.code == "UNKNOWN_FIELD":
+            raise _too_old(record, f"a field of {event_type.name} ({refused.where})") from None
+        raise refused from None
+
+
+def _data(event_type: EventType, version: int, body: bytes) -> Contract:
+    """What anybody may have sent: strict JSON of strict types, in any version up to today's."""
+    parsed = parse_json(body)
+    if not isinstance(parsed, dict):
+        raise _refused("JSON_INVALID", "/", "the body is not a JSON object")
+    if version != event_type.version:
+        body = json.dumps(upcast(event_type.name, version, event_type.version, parsed)).encode()
+    try:
+        # From text, because only there may strict types still be written as JSON writes them.
+        return event_type.model.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise contract_error(error) from None
 
 
 def parse_json(body: bytes) -> Any:
-    """Strict JSON: no NaN, no duplicate keys, bounded depth.
+    """Strict JSON in UTF-8: finite numbers, no key twice, no half characters, bounded depth.
 
     Raises:
-        ContractError: JSON_INVALID with line and column, or TOO_DEEP.
+        ContractError: JSON_INVALID, AMOUNT_FORMAT, TEXT_CHARS or TOO_DEEP, with line and column
+            where it is no JSON and with the place of the value otherwise.
     """
     try:
-        parsed = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_unique)
+        text = body.decode()
+        parsed = json.loads(
+            text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique
+        )
     except UnicodeDecodeError as error:
-        raise ContractError(
-            f"the body is not UTF-8 at byte {error.start}", code="JSON_INVALID", where="/"
-        ) from None
+        problem = f"the body is not UTF-8 at byte {error.start}"
+        raise _refused("JSON_INVALID", "/", problem) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise ContractError(
-            f"the body is not JSON: {where}", code="JSON_INVALID", where=where
-        ) from None
+        raise _refused("JSON_INVALID", where, f"the body is not JSON: {where}") from None
     except RecursionError:
-        raise ContractError("the body is nested too deep", code="TOO_DEEP", where="/") from None
+        raise _refused("TOO_DEEP", "/", "the body is nested too deep") from None
+    except _NotFinite:
+        where = _place_of_infinite(text)
+        problem = f"{where}: is not a finite number; send a decimal string"
+        raise _refused("AMOUNT_FORMAT", where, problem) from None
     except ValueError:
         # An integer of more digits than Python converts at once: no field of ours is that long.
-        raise ContractError(
-            "the body holds a number of too many digits", code="JSON_INVALID", where="/"
-        ) from None
-    _check_depth(parsed, MAX_DEPTH)
+        raise _refused("JSON_INVALID", "/", "the body holds a number of too many digits") from None
+    # Going too deep takes a bracket for each level, and halving a character takes an escape.
+    if body.count(b"{") + body.count(b"[") >= MAX_DEPTH:
+        _check_depth(parsed, MAX_DEPTH)
+    if b"\\u" in body and (where := _place_of(_is_half_a_character, parsed)):
+        problem = f"{where}: holds a lone surrogate; send whole characters"
+        raise _refused("TEXT_CHARS", where, problem)
     return parsed
 
 
-def _no_constant(name: str) -> Any:
-    raise ContractError(
-        f"{name} is not JSON; send a decimal string", code="AMOUNT_FORMAT", where="/"
-    )
+class _NotFinite(ValueError):
+    """NaN, an infinity, or an exponent beyond all floats."""
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _NotFinite
+    return value
+
+
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _is_half_a_character(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_is_half_a_character(key) for key in value)
+    return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _place_of(is_wrong: Callable[[Any], bool], whole: Any) -> str:
+    """The JSON pointer of the first value that is wrong, or "" where none is."""
+    pending: list[tuple[str, Any]] = [("", whole)]
+    while pending:
+        where, value = pending.pop()
+        if is_wrong(value):
+            return where[:PLACE_CHARS_MAX] or "/"
+        if isinstance(value, dict | list):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            pending += [(f"{where}/{_step(key)}", child) for key, child in items]
+    return ""
+
+
+def _place_of_infinite(text: str) -> str:
+    try:
+        return _place_of(_is_not_finite, json.loads(text))
+    except (ValueError, RecursionError):  # what follows the number is no JSON either
+        return "/"
+
+
+def _step(name: str | int) -> str:
+    """One step of a pointer; a name that looks like no name may be what must not be repeated."""
+    return str(name) if isinstance(name, int) or _NAME.fullmatch(name) else "?"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise ContractError("a key stands twice in one object", code="JSON_INVALID", where="/")
+        raise _refused("JSON_INVALID", "/", "a key stands twice in one object")
     return made
 
 
 def _check_depth(value: Any, left: int) -> None:
     if left == 0:
-        raise ContractError(
-            f"the body is nested deeper than {MAX_DEPTH}", code="TOO_DEEP", where="/"
-        )
+        raise _refused("TOO_DEEP", "/", f"the body is nested deeper than {MAX_DEPTH}")
     children = value.values() if isinstance(value, dict) else value
     if isinstance(value, dict | list):
         for child in children:
@@ -280,11 +386,15 @@ def _check_depth(value: Any, left: int) -> None:
 def contract_error(error: ValidationError) -> ContractError:
     """The first finding of pydantic as one of ours: place and expectation, never the value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = "/" + "/".join(str(part) for part in first["loc"])
+    where = ("/" + "/".join(_step(part) for part in first["loc"]))[:PLACE_CHARS_MAX]
     code, text = {
         "missing": ("FIELD_MISSING", "is missing"),
         "extra_forbidden": ("UNKNOWN_FIELD", "is not a field here"),
     }.get(first["type"], ("FIELD_INVALID", first["msg"][:1].lower() + first["msg"][1:]))
     if where == "/confidence" and code == "FIELD_INVALID":
         code, text = "CONFIDENCE_RANGE", 'must be decimal text from 0 to 1, e.g. "0.93"'
-    return ContractError(f"{where}: {text}", code=code, where=where)
+    return _refused(code, where, f"{where}: {text}")
+
+
+def _refused(code: str, where: str, problem: str) -> ContractError:
+    return ContractError(problem, code=code, where=where)
