@@ -1,13 +1,14 @@
 """A model of Kafka in one process, with the behaviours that lose data when one forgets them.
 
-Offsets have gaps: every commit leaves a marker in each partition that it touched, and aborted
-records keep theirs. A commit's outcome can stay unknown. A stale writer is fenced. The same
-conformance suite holds it to what the real broker does; the simulator runs on it.
+Offsets have gaps: every commit and every abort leaves a marker in each partition that it touched,
+and aborted records keep theirs. A commit's outcome can stay unknown. A stale writer is fenced. The
+same conformance suite holds it to what the real broker does; the simulator runs on it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
@@ -64,7 +65,7 @@ class MemoryLog:
             raise Fenced(f"{writer.service}/{writer.shard} has another owner")
         failure, self._failure = self._failure, None
         if failure == "lost":
-            self._skip(drafts)
+            self._abort(drafts)
             raise Unavailable("commit: no answer")
         if failure == "torn":
             self._put(drafts[: len(drafts) // 2], is_transaction=True)
@@ -95,17 +96,22 @@ class MemoryLog:
             )
             given.append((offset, at_ms))
         if is_transaction:
-            for place in places:
-                self._ends[place] += 1  # the marker
+            self._mark(places)
         for feed in self._feeds:
             feed.wake()
         return given
 
-    def _skip(self, drafts: Sequence[Draft]) -> None:
+    def _abort(self, drafts: Sequence[Draft]) -> None:
         """Aborted records are not read, and their offsets are gone all the same."""
         for draft in drafts:
             place = (draft.topic, draft.partition)
             self._ends[place] = self._ends.get(place, 0) + 1
+        self._mark({(draft.topic, draft.partition) for draft in drafts})
+
+    def _mark(self, places: Iterable[Place]) -> None:
+        """The end of a transaction takes one offset in every partition that it touched."""
+        for place in places:
+            self._ends[place] += 1
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -118,12 +124,11 @@ class MemoryLog:
         next_offset = max(start, end) if is_all else records[-1].offset + 1
         return Chunk(records, next_offset, next_offset >= end)
 
-    def read(self, place: Place, start: int) -> list[Record]:
-        """All committed records of a partition from `start` on."""
+    def read(self, place: Place, start: int, key: bytes | None = None) -> list[Record]:
+        """All committed records of a partition from `start` on, of one key if given."""
         records = self._records.get(place, [])
-        if not records or records[-1].offset < start:
-            return []
-        return [record for record in records if record.offset >= start]
+        first = bisect.bisect_left(records, start, key=lambda record: record.offset)
+        return [r for r in records[first:] if key is None or r.key == key]
 
     async def bounds(self, place: Place) -> Bounds:
         """Nothing is ever deleted here."""
@@ -154,8 +159,10 @@ class MemoryLog:
 
     def leave(self, membership: MemoryMembership) -> None:
         """A member is gone; the others take over."""
-        self._members[membership.service].remove(membership)
-        self.share_out(membership.service)
+        members = self._members[membership.service]
+        if membership in members:
+            members.remove(membership)
+            self.share_out(membership.service)
 
     def share_out(self, service: str) -> None:
         """Give every shard to one member, keeping what each has up to its share."""
@@ -204,6 +211,7 @@ class MemoryWriter:
         """All or nothing; a failure makes this writer useless, as on the real broker."""
         if self._is_dead:
             raise Unavailable("this writer failed before; take over again")
+        assert drafts, "a commit holds at least its trailer"
         _check_sizes(drafts)
         await asyncio.sleep(0)
         try:

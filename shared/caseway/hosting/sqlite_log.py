@@ -147,31 +147,39 @@ class SqliteWriter:
     def __init__(self, commits: GroupCommit, service: str, shard: int, epoch: int) -> None:
         self._commits = commits
         self._service, self._shard, self._epoch = service, shard, epoch
+        self._read: dict[Place, int] = {}
         self._is_dead = False
 
     async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
         """Append if the epoch still is ours; positions go along, they cost next to nothing."""
         assert drafts, "a commit holds at least its trailer"
         _check_sizes(drafts)
-        return await self._write(drafts, positions)
+        given = await self._write(drafts, positions)
+        return given[-1][0]
 
     async def hint(self, positions: Mapping[Place, int]) -> None:
-        """Nothing, as a rule: they went along with the commit, and a flush is not spent twice."""
+        """Write down what no commit took along; mostly there is nothing, and no flush."""
+        if any(self._read.get(place) != offset for place, offset in positions.items()):
+            await self._write((), positions)
 
-    async def _write(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+    async def _write(
+        self, drafts: Sequence[Draft], positions: Mapping[Place, int]
+    ) -> list[tuple[int, int]]:
         if self._is_dead:
             raise Unavailable("this writer failed before; take over again")
 
-        def work(session: Session) -> int:
+        def work(session: Session) -> list[tuple[int, int]]:
             session.demand(self._service, self._shard, self._epoch)
             session.read_on(self._service, positions)
-            return session.append(drafts)[-1][0]
+            return session.append(drafts)
 
         try:
-            return await self._commits.do(work)
+            given = await self._commits.do(work)
         except Unavailable:
             self._is_dead = True
             raise
+        self._read.update(positions)
+        return given
 
     async def close(self) -> None:
         """Nothing is held."""
