@@ -111,15 +111,17 @@ async def test_when_the_file_refuses_nobodys_part_is_in_it(log: SqliteLog, tmp_p
     failures = await waiting
     assert [type(failure) for failure in failures] == [Unavailable, Unavailable]
     assert "no room" in str(failures[0])
-    visitor.execute("DROP TRIGGER refuse")
     visitor.close()
     assert values(await all_of(log, CASES)) == ["before"]
     assert await all_of(log, ("cases", 1)) == []
     assert log.positions("router") == {}
     with pytest.raises(Unavailable):
         await first.commit([draft("cases", "again")], {})
+    # Nothing of it is remembered either: not its offsets, its records nor its positions.
     owner = await log.fence("router", 0)
-    assert await owner.commit([draft("cases", "after")], {}) == 1
+    assert await owner.commit([draft("cases", "after")], {("intake", 0): 1}) == 1
+    assert values(await all_of(log, CASES)) == ["before", "after"]
+    assert log.positions("router") == {("intake", 0): 1}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
