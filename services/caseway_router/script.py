@@ -15,7 +15,7 @@ from caseway.contracts.fields import Contract, format_instant
 from caseway.contracts.record import instant_of
 from caseway.contracts.report import TaskId
 from caseway.kernel.machine import Machine
-from caseway.kernel.processor import Delivery, Offer, Step
+from caseway.kernel.processor import NOTHING, Delivery, Offer, Step
 from caseway.kernel.registry import Registry
 
 
@@ -51,7 +51,9 @@ class Script:
         self._offers.append(Offer(pool, skill, agent, data))
 
     def step(self) -> Step:
-        """All that was written."""
+        """All that was written; nothing at all if nothing was."""
+        if not self._events and not self._offers:
+            return NOTHING
         return Step(tuple(self._events), tuple(self._offers), definition=str(self.machine.pin))
 
 
