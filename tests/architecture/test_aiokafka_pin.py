@@ -1,0 +1,63 @@
+"""What the adapter relies on in the Kafka client beyond its public interface, at the exact pin."""
+
+from __future__ import annotations
+
+import math
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from aiokafka import errors
+from aiokafka.producer import sender
+from aiokafka.protocol import transaction
+
+from caseway.hosting import kafka_log
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_client_is_the_one_that_is_pinned() -> None:
+    pinned = re.search(
+        r'"aiokafka(?:\[[a-z0-9,]*\])?==([0-9.]+)"',
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+    )
+    assert pinned is not None, "the client is pinned exactly"
+    assert version("aiokafka") == pinned[1]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("aiokafka==")] == [f"aiokafka=={pinned[1]}"]
+    assert f"aiokafka {pinned[1]}" in (ROOT / "docs/decisions.md").read_text(encoding="utf-8")
+
+
+def test_the_back_off_is_a_global_that_the_client_still_reads() -> None:
+    """Without it every commit waits 20 ms for the one before (docs/decisions.md)."""
+    assert vars(kafka_log)["aiokafka_sender"] is sender
+    assert math.isclose(sender.BACKOFF_OVERRIDE, 0.001)
+    assert sender.__file__ is not None
+    text = Path(sender.__file__).read_text(encoding="utf-8")
+    assert "return BACKOFF_OVERRIDE" in text, "its handler of ConcurrentTransactions reads it"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "InitProducerIdRequest",
+        "AddPartitionsToTxnRequest",
+        "AddOffsetsToTxnRequest",
+        "EndTxnRequest",
+        "TxnOffsetCommitRequest",
+    ],
+)
+def test_the_transaction_protocol_is_still_the_first_version(name: str) -> None:
+    """With version 5 a commit would bump the epoch and every figure of the spike would be new."""
+    versions = {
+        vars(struct)["API_VERSION"]
+        for struct in vars(transaction).values()
+        if isinstance(struct, type) and struct.__name__.startswith(f"{name}_v")
+    }
+    assert versions == {0}
+
+
+def test_a_lost_fence_is_an_error_of_its_own() -> None:
+    assert issubclass(errors.ProducerFenced, errors.KafkaError)
+    assert errors.for_code(errors.InvalidProducerEpoch.errno) is errors.InvalidProducerEpoch
