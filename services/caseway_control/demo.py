@@ -28,6 +28,7 @@ from caseway.contracts import case, decision
 from caseway.contracts.codec import Event, decode
 from caseway.contracts.topics import APPROVALS, CASES, INTAKE, SERVICES, snapshots
 from caseway.hosting.log import Log, Place
+from caseway.hosting.sqlite_file import forget
 from caseway.hosting.sqlite_log import SqliteLog
 from caseway_control.bootstrap import publish, read_folder
 from caseway_control.demo_agents import DEMO_AGENTS, DemoAgent, DemoBank
@@ -146,13 +147,7 @@ class Demo:
         return report["services"]
 
     def _wipe(self) -> None:
-        import apsw  # noqa: PLC0415 - the engine is stopped, so nobody else has it open
-
-        topics = [snapshots(service).name for service in SERVICES]
-        database = apsw.Connection(str(self._home.database))
-        marks = ", ".join("?" for _ in topics)
-        database.execute(f"DELETE FROM records WHERE topic IN ({marks})", topics)
-        database.close()
+        forget(self._home.database, [snapshots(service).name for service in SERVICES])
         self._postgres.stop()
         shutil.rmtree(self._home.directory / "postgres", ignore_errors=True)
         self._postgres = LocalPostgres(self._home.directory / "postgres")

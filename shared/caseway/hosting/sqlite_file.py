@@ -61,6 +61,18 @@ def connect(path: Path) -> apsw.Connection:
     return db
 
 
+def forget(path: Path, topics: Sequence[str]) -> None:
+    """Delete every record of these derived topics, while nobody else has the file open."""
+    marks = ", ".join("?" for _ in topics)
+    db = connect(path)
+    try:
+        db.execute(f"DELETE FROM records WHERE topic IN ({marks})", tuple(topics))
+    except apsw.Error as error:
+        raise trouble("forget", error) from error
+    finally:
+        db.close()
+
+
 def trouble(what: str, error: apsw.Error) -> CasewayError:
     """An error of SQLite in our terms: a damaged file is not a matter of trying again."""
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
