@@ -3,6 +3,7 @@
     CasewayError
     ├── ContractError    a record or document nobody may interpret
     │     inbound topic: dead letter, go on; command line and configuration: exit 2
+    ├── CodeTooOld       a log holds what only newer code can read: the shard waits, not ready
     ├── Unavailable      broker, store or peer did not answer, or our ownership is in doubt
     │     throw the producer away, back off, take over again, read the log
     ├── ConfigError      a setting, file or key is wrong: exit 2 with one line, before any I/O
