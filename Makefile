@@ -19,11 +19,10 @@ demo: $(STAMP) ## Run the 75,000 USD claim from submission to payment, kill incl
 	@$(BIN)/caseway demo
 
 test: $(STAMP) ## Run all tests, on a real Kafka and a real PostgreSQL
-	$(BIN)/pytest -q -n 2 -m "not kafka"
-	CASEWAY_REQUIRE_KAFKA=1 $(BIN)/pytest -q -m kafka
+	CASEWAY_REQUIRE_KAFKA=1 $(BIN)/pytest -q
 
 test-fast: $(STAMP) ## Run the tests that need neither broker nor database
-	$(BIN)/pytest -q -n 2 -m "not kafka and not postgres"
+	$(BIN)/pytest -q -m "not kafka and not postgres"
 
 check: lint types floors test ## Everything that CI runs
 
