@@ -42,13 +42,16 @@ class Batch:
 class BatchReader:
     """Turns the committed records of one log partition into whole batches, in order."""
 
-    def __init__(self, place: Place, *, is_resumed: bool) -> None:
+    def __init__(
+        self, place: Place, *, is_resumed: bool, sequence: int | None = None, epoch: int = 0
+    ) -> None:
         self._place = place
         self._pending: list[Record] = []
         # Only a reader that goes on inside a batch, which was checked before, may see its tail.
         self._may_be_tail = is_resumed
-        self._sequence: int | None = None if is_resumed else 0
-        self._epoch = 0
+        # Whoever knows the batch before the first one says so, and a hole shows.
+        self._sequence = sequence if sequence is not None or is_resumed else 0
+        self._epoch = epoch
         self.genesis: ShardGenesis | None = None
         self.torn_records = 0
 

@@ -80,22 +80,20 @@ class ShardLike(Protocol):
 def endure(shard: ShardLike, take_over: Callable[[], Life], work: Callable[[], Life]) -> Life:
     """Take over and work, again and again: this is what each branch of the errors means.
 
-    A damaged log ends it (`Phase.HALTED`); everything else is tried again.
+    A damaged log ends it (`Phase.HALTED`); everything else is tried again. Only a commit ends a
+    row of failures: two owners who fence each other both take over without any trouble.
     """
-    attempt = 0
+    attempt, commits = 0, shard.commits
     while True:
         try:
             yield from take_over()
-            attempt = 0
             yield from work()
-        except CodeTooOld as error:
-            shard.phase = Phase.CODE_TOO_OLD
-            attempt += 1
+        except (CodeTooOld, Unavailable) as error:
+            is_waiting = isinstance(error, CodeTooOld)
+            shard.phase = Phase.CODE_TOO_OLD if is_waiting else Phase.DOUBTING
+            attempt = attempt + 1 if shard.commits == commits else 1
+            commits = shard.commits
             yield Backoff(attempt, str(error))
-        except Unavailable as doubt:
-            shard.phase = Phase.DOUBTING
-            attempt += 1
-            yield Backoff(attempt, str(doubt))
         except IntegrityError as damage:
             shard.phase = Phase.HALTED
             shard.halt_reason = f"{damage.code}: {damage}"
@@ -135,6 +133,7 @@ class Shard(Generic[S]):
         self._next_own = 0
         self._last: ShardCommitted | None = None
         self._snapshots = SnapshotWriter(self.card, self.number)
+        # Settled and gone keys count: after a snapshot that was not used, this is all of them.
         self._unsnapped: set[str] = set()
         self._unsnapped_events = 0
 
@@ -162,6 +161,7 @@ class Shard(Generic[S]):
             start, is_end = chunk.next_offset, chunk.is_end
         loaded = reader.load()
         if loaded is None:
+            self._snapshots.replace(reader.keys)
             return None
         self.worker.fold.committed = loaded.entities
         self._snapshots.resume(loaded)
@@ -175,7 +175,7 @@ class Shard(Generic[S]):
             self.sequence, self.epoch = marker.sequence, marker.epoch
             self.worker.registry_position = marker.registry_position
             self.worker.greatest_ms = marker.greatest_ms
-        batches = BatchReader(self._own, is_resumed=start > 0)
+        batches = BatchReader(self._own, is_resumed=False, sequence=self.sequence, epoch=self.epoch)
         is_end = False
         while not is_end:
             chunk = yield Scan(self._own, start)
@@ -281,7 +281,8 @@ class Shard(Generic[S]):
             )
 
         drafts = self._snapshots.write(self._unsnapped, self.worker.fold.committed.get, mark)
-        self._unsnapped = set()
+        if drafts:
+            self._unsnapped = set()
         self._unsnapped_events = 0
         return drafts
 

@@ -152,9 +152,11 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
         while self._owned == self._told:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
-            done, _ = await asyncio.wait({changed, self._pump}, return_when=asyncio.FIRST_COMPLETED)
-            if self._pump in done:
+            try:
+                await asyncio.wait({changed, self._pump}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
                 changed.cancel()
+            if self._pump.done():
                 self._pump.result()
         self._told = self._owned
         return self._owned

@@ -118,7 +118,8 @@ class ShardRunner:
             await membership.close()
 
     async def _own(self, shards: frozenset[int]) -> None:
-        gone = [self._owned.pop(number) for number in set(self._owned) - shards]
+        leaving = set(self._owned) - shards
+        gone = [self._owned[number] for number in leaving]
         for owned in gone:
             owned.is_leaving = True
             owned.woken.set()
@@ -128,8 +129,9 @@ class ShardRunner:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        for owned in gone:
-            await self._let_go(owned)
+        for number in leaving:  # kept until here: whoever is stopped meanwhile lets them go later
+            await self._let_go(self._owned[number])
+            del self._owned[number]
         for number in sorted(shards - set(self._owned)):
             owned = _Owned(self._make_shard(number))
             self._owned[number] = owned
@@ -176,6 +178,7 @@ class ShardRunner:
                     shard=shard.number,
                     reason=shard.halt_reason,
                 )
+                await self._let_go(owned)  # or the feed would pile up what nobody takes
                 return
 
     async def _perform(self, owned: _Owned, effect: Effect) -> Any:
@@ -207,7 +210,8 @@ class ShardRunner:
                     reason=reason,
                 )
                 await self._let_go(owned)
-                await asyncio.sleep(min(_BACKOFF_S * 2**attempt, _BACKOFF_MAX_S))
+                # Bounded before the power is taken: an outage of hours has thousands of attempts.
+                await asyncio.sleep(min(_BACKOFF_S * 2 ** min(attempt, 16), _BACKOFF_MAX_S))
                 return None
 
     async def _wait(self, owned: _Owned, wait: Wait) -> Arrival:

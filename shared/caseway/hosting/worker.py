@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from caseway.contracts import topics
-from caseway.contracts.codec import Event, decode, decode_raw, encode
+from caseway.contracts.codec import MAX_VALUE_BYTES, Event, decode, decode_raw, encode
 from caseway.contracts.control import CaseRedriven
 from caseway.contracts.envelope import Strength
 from caseway.contracts.record import Draft, Record
@@ -37,8 +37,14 @@ from caseway.kernel.registry import Registry
 S = TypeVar("S")
 
 FAULT_QUEUE = "operations"
-# Broker and topic are provisioned for 1 MiB; a larger event would fail the whole commit.
-_EVENT_BYTES_MAX = 950_000
+# Whatever one service says, another may have to park: base64 makes it a third larger, and a
+# record whose value is beyond MAX_VALUE_BYTES can't be read again. So inputs and decided events
+# stay below what a parked one may hold; a larger one would halt the shard for ever.
+_EVENT_BYTES_MAX = 640_000
+_PARKED_BYTES_MAX = MAX_VALUE_BYTES
+# Events about an input, not decided from it, are numbered from here on: the input is decided
+# later under the same cause, and an id is never given twice.
+_ASIDE = 1_000_000
 
 
 class Worker(Generic[S]):
@@ -125,7 +131,7 @@ class Worker(Generic[S]):
 
     # -- inputs -------------------------------------------------------------------------------
 
-    def take(self, source: Input, record: Record) -> None:
+    def take(self, source: Input, record: Record, *, is_redriven: bool = False) -> None:
         """Decide one record of an input topic.
 
         Raises:
@@ -153,9 +159,11 @@ class Worker(Generic[S]):
             )
             return
         cause = coordinates(self.registry.generation, record)
-        self._decide(
-            Delivery(event, record.topic, cause, self.greatest_ms, actor), kind, event.key, record
-        )
+        delivery = Delivery(event, record.topic, cause, self.greatest_ms, actor)
+        if is_redriven:
+            # A person stands between: what went round too often may go on.
+            delivery = delivery._replace(event=_first_hop(event))
+        self._decide(delivery, kind, event.key, record)
 
     def broadcast(self, event: Event, registry: Registry) -> None:
         """Move the registry one event on, and let the cases that it concerns react to it."""
@@ -193,6 +201,15 @@ class Worker(Generic[S]):
         if kind is TopicKind.LOG:
             event = decode(record, is_sole_writer=True)
             return event, Actor(event.envelope.actor, event.envelope.strength)
+        if Draft(record.topic, 0, record.key, record.value, record.headers).size_bytes > (
+            _EVENT_BYTES_MAX
+        ):
+            raise ContractError(
+                f"a record may have {_EVENT_BYTES_MAX} bytes with key and headers; store large "
+                "evidence and send a reference",
+                code="BODY_TOO_LARGE",
+                where="/",
+            )
         event, raw = decode_raw(record)
         sharded = record.topic != topics.CONTROL.name
         if sharded and shard_of(record.key or b"", self.registry.shards) != self._shard:
@@ -208,7 +225,7 @@ class Worker(Generic[S]):
         entity = self.fold.get(key)
         cause = Cause.of(delivery, kind, self._card.service)
         if entity is not None and entity.fault and record is not None:
-            self._emit(key, Step((InputParked(parked=_park(record)),)), cause)
+            self._set_aside(key, InputParked(parked=_park(record)), cause)
             return
         own, others = len(self._own), len(self._others)
         try:
@@ -233,12 +250,24 @@ class Worker(Generic[S]):
                 detail=_describe(error),
                 parked=_park(record),
             )
-            self._emit(key, Step((fault,)), cause)
+            self._set_aside(key, fault, cause)
 
-    def _emit(self, key: str, step: Step, cause: Cause) -> None:
+    def _set_aside(self, key: str, data: CaseFaulted | InputParked, cause: Cause) -> None:
+        first = _ASIDE + self.fold.next_sequence(key)
+        self._emit(key, Step((data,)), cause, first=first, limit=_PARKED_BYTES_MAX)
+
+    def _emit(
+        self,
+        key: str,
+        step: Step,
+        cause: Cause,
+        *,
+        first: int = 0,
+        limit: int = _EVENT_BYTES_MAX,
+    ) -> None:
         emitter = self._emitter
         position = self.registry_position
-        for index, data in enumerate(step.events):
+        for index, data in enumerate(step.events, first):
             event = emitter.event(
                 key,
                 data,
@@ -249,16 +278,14 @@ class Worker(Generic[S]):
                 step=step,
             )
             draft = encode(self._card.own.name, self._shard, event)
-            if draft.is_beyond(_EVENT_BYTES_MAX):
-                raise ContractError(
-                    f"{event.envelope.type} would have {draft.size_bytes} bytes; "
-                    f"at most {_EVENT_BYTES_MAX}",
-                    code="EVENT_TOO_LARGE",
-                )
+            _check_size(draft, limit)
             self.fold.apply(event)
             self._own.append(draft)
         if step.offers or step.registry:
-            self._others.extend(emitter.others(key, step, cause, position))
+            others = emitter.others(key, step, cause, position)
+            for draft in others:
+                _check_size(draft, limit)
+            self._others.extend(others)
             self.has_registry_facts = self.has_registry_facts or bool(step.registry)
 
     def _redrive(self, key: str, event: Event) -> None:
@@ -271,7 +298,7 @@ class Worker(Generic[S]):
         self._consumed = True
         for parked in entity.parked:
             source = next(i for i in self._card.inputs if i.topic.name == parked.topic)
-            self.take(source, _unpark(key, parked))
+            self.take(source, _unpark(key, parked), is_redriven=True)
 
     def _touched(self, event: Event) -> Sequence[str]:
         keys = sorted(self._card.touched(self.fold.states(), event))
@@ -323,6 +350,20 @@ def _describe(error: Exception) -> str:
         frame = frame.tb_next
     where = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else "unknown"
     return f"{type(error).__name__} in {where}"
+
+
+def _first_hop(event: Event) -> Event:
+    return event._replace(envelope=event.envelope._replace(hops=0))
+
+
+def _check_size(draft: Draft, limit: int) -> None:
+    """A record that nobody could write or read again must fail its case and not the shard."""
+    if len(draft.key or b"") + len(draft.value or b"") < limit // 2 or draft.size_bytes <= limit:
+        return
+    raise ContractError(
+        f"a record for {draft.topic} would have {draft.size_bytes} bytes; at most {limit}",
+        code="EVENT_TOO_LARGE",
+    )
 
 
 def _park(record: Record) -> ParkedInput:

@@ -29,6 +29,8 @@ SETTLED = "~settled/"
 MARKER = "~marker"
 # A packed record stays far below a broker's message limit of 1 MiB.
 _PACK_BYTES = 400_000
+# One entry beyond this fits no record: no round is written while it is so large.
+_ENTRY_BYTES_MAX = 1_000_000
 
 
 class StateCodec(Generic[S]):
@@ -88,7 +90,12 @@ class SnapshotWriter(Generic[S]):
         self._codec = StateCodec(card)
         self._topic = snapshots(card.service).name
         self._tally = _Tally({})
+        self._stale: frozenset[str] = frozenset()
         self.round = 0
+
+    def replace(self, keys: frozenset[str]) -> None:
+        """Begin anew over a snapshot that was not used; `keys` are those its topic still holds."""
+        self._stale = keys
 
     def resume(self, loaded: LoadedSnapshot[S]) -> None:
         """Go on after the last whole round that a reader found."""
@@ -101,34 +108,60 @@ class SnapshotWriter(Generic[S]):
         get: Callable[[str], Entity[S] | None],
         mark: Callable[[int, int, str], SnapshotMarked],
     ) -> tuple[Draft, ...]:
-        """The drafts of one round, its marker last; `mark(round, entries, digest)` makes that."""
+        """The drafts of one round, its marker last; `mark(round, entries, digest)` makes that.
+
+        None at all while a case is too large for a record: a shard that could not commit for it
+        would stand still for ever, and one without a snapshot only takes over more slowly.
+        """
+        entries = self._entries(changed, get)
+        if any(len(key) + len(raw) > _ENTRY_BYTES_MAX for key, raw, _ in entries):
+            return ()
         self.round += 1
         drafts: list[Draft] = []
-        pack: list[str] = []
+        pack: list[bytes] = []
         packed_bytes = 0
         tally = self._tally
-        for key in sorted(changed):
-            entity = get(key)
-            leaves = entity is None or self._is_packed(entity)
-            if leaves and tally.open_digests.pop(key, None) is not None:
-                drafts.append(self._draft(key, None))
-            if entity is None:
-                continue
-            raw = self._codec.encode(entity)
-            if not self._is_packed(entity):
-                tally.open_digests[key] = self._codec.digest(key, entity)
+        for key, raw, digest in entries:
+            if digest:
+                tally.open_digests[key] = digest
                 drafts.append(self._draft(key, raw))
                 continue
-            pack.append(json.dumps([key, raw.decode()]))
-            packed_bytes += len(raw)
-            if packed_bytes > _PACK_BYTES:
+            if tally.open_digests.pop(key, None) is not None:
+                drafts.append(self._draft(key, None))
+            if not raw:
+                continue
+            if pack and packed_bytes + len(raw) > _PACK_BYTES:
                 drafts.append(self._pack(len(drafts), pack))
                 pack, packed_bytes = [], 0
+            pack.append(raw)
+            packed_bytes += len(raw)
         if pack:
             drafts.append(self._pack(len(drafts), pack))
+        written = {draft.key for draft in drafts}
+        gone = sorted(key for key in self._stale if key.encode() not in written)
+        drafts.extend(self._draft(key, None) for key in gone)
+        self._stale = frozenset()
         marker = mark(self.round, len(tally.open_digests), tally.digest())
         drafts.append(self._draft(MARKER, marker.model_dump_json().encode()))
         return tuple(drafts)
+
+    def _entries(
+        self, changed: Iterable[str], get: Callable[[str], Entity[S] | None]
+    ) -> list[tuple[str, bytes, str]]:
+        """Key, bytes as they will be written (none: it is gone), and the digest if it is open."""
+        entries: list[tuple[str, bytes, str]] = []
+        for key in sorted(changed):
+            entity = get(key)
+            if entity is None:
+                entries.append((key, b"", ""))
+                continue
+            raw = self._codec.encode(entity)
+            if self._is_packed(entity):
+                line = json.dumps([key, raw.decode()], ensure_ascii=False).encode()
+                entries.append((key, line, ""))
+            else:
+                entries.append((key, raw, self._codec.digest(key, entity)))
+        return entries
 
     def _is_packed(self, entity: Entity[S]) -> bool:
         return (
@@ -138,8 +171,8 @@ class SnapshotWriter(Generic[S]):
             and self._card.is_settled(entity.state)
         )
 
-    def _pack(self, index: int, entries: list[str]) -> Draft:
-        raw = ("[" + ",".join(entries) + "]").encode()
+    def _pack(self, index: int, entries: list[bytes]) -> Draft:
+        raw = b"[" + b",".join(entries) + b"]"
         self._tally.pack(raw)
         return self._draft(f"{SETTLED}{self.round:09d}/{index:06d}", raw)
 
@@ -166,34 +199,40 @@ class SnapshotReader(Generic[S]):
         self._codec = StateCodec(card)
         self._open: dict[str, bytes] = {}
         self._packs: dict[str, bytes] = {}
-        self._marker: SnapshotMarked | None = None
+        self._marker: bytes | None = None
         self._is_torn = False
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What the partition holds; whoever writes it anew has to take these away."""
+        return frozenset(self._open) | frozenset(self._packs)
 
     def feed(self, records: Iterable[Record]) -> None:
         """Take the next records of the partition, in order."""
         for record in records:
-            key = (record.key or b"").decode()
+            key = (record.key or b"").decode(errors="replace")
             if key == MARKER:
-                self._marker = SnapshotMarked.model_validate_json(record.value or b"{}")
+                self._marker = record.value
                 self._is_torn = False
                 continue
             self._is_torn = True
-            if key.startswith(SETTLED):
-                self._packs[key] = record.value or b"[]"
-            elif record.value is None:
-                self._open.pop(key, None)
+            kept = self._packs if key.startswith(SETTLED) else self._open
+            if record.value is None:
+                kept.pop(key, None)
             else:
-                self._open[key] = record.value
+                kept[key] = record.value
 
     def load(self) -> LoadedSnapshot[S] | None:
         """The snapshot, or None if there is none that this code may use: replay the whole log."""
-        marker = self._marker
-        if marker is None or self._is_torn or marker.state_version != self._card.state_version:
+        if self._marker is None or self._is_torn:
             return None
         try:
+            marker = SnapshotMarked.model_validate_json(self._marker)
+            if marker.state_version != self._card.state_version:
+                return None
             return self._load(marker)
-        except (IntegrityError, ValueError):
-            return None
+        except (IntegrityError, ValueError, TypeError, AttributeError, RecursionError):
+            return None  # whatever it is, it is no snapshot of ours
 
     def _load(self, marker: SnapshotMarked) -> LoadedSnapshot[S]:
         tally = _Tally({})
