@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, ProducerFenced, for_code
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    IllegalOperation,
+    KafkaError,
+    ProducerFenced,
+    for_code,
+)
 from aiokafka.producer import sender as aiokafka_sender
 
 from caseway.contracts.record import Draft, Record
@@ -439,8 +445,9 @@ async def _bounded(call: Awaitable[T], seconds: float, what: str) -> T:
         raise Fenced(f"{what}: another owner took over, or the transaction timed out") from error
     except TimeoutError as error:
         raise Unavailable(f"{what}: no answer within {seconds:g} s") from error
-    except (KafkaError, AssertionError, OSError) as error:
-        # aiokafka asserts where its own state machine is broken; that too is doubt.
+    except (KafkaError, IllegalOperation, ConsumerStoppedError, AssertionError, OSError) as error:
+        # aiokafka asserts where its own state machine is broken, and two of its errors are no
+        # KafkaError: that too is doubt.
         raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
 
 
