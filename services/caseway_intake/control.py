@@ -16,9 +16,6 @@ from caseway.kernel.matrix import compile_matrix
 from caseway.kernel.processor import NOTHING, Delivery, Step
 from caseway.kernel.registry import OPERATOR_ROLE, Registry
 
-# SOC 2 CC8, and I09 of the invariants: nobody changes an authority matrix alone.
-_SIGNATURES = {control.PublishMatrix.TYPE: 2}
-
 
 def judge(delivery: Delivery, registry: Registry) -> Step:
     """A registry fact and its acceptance, or a refusal; nothing if it is so already.
@@ -31,7 +28,7 @@ def judge(delivery: Delivery, registry: Registry) -> Step:
     wish = event.envelope.type
     signers = _authorised(delivery, registry)
     try:
-        _check_signers(delivery, registry, wish, signers)
+        _check_signers(delivery, registry, signers)
         name, fact = _JUDGES[type(data)](data, registry, signers)
         _check_key(event.key, name)
     except ContractError as error:
@@ -46,7 +43,7 @@ def _authorised(delivery: Delivery, registry: Registry) -> tuple[str, ...]:
     """The signers that may change the registry: root keys, and persons who are operators."""
     return tuple(
         signer
-        for signer in delivery.actor.signers
+        for signer in dict.fromkeys(delivery.actor.signers)
         if signer.startswith("root:")
         or (
             signer.startswith("person:")
@@ -55,14 +52,24 @@ def _authorised(delivery: Delivery, registry: Registry) -> tuple[str, ...]:
     )
 
 
-def _check_signers(
-    delivery: Delivery, registry: Registry, wish: str, signers: tuple[str, ...]
-) -> None:
+def _signatures(data: Any, registry: Registry) -> int:
+    """How many operators must sign: nobody changes an authority matrix alone.
+
+    Nor does anybody alone make, or rekey, the operator whose signature would be the second one.
+    """
+    if isinstance(data, control.AppointPerson):
+        roles = {*data.card.roles, *registry.roles_of(data.card.person_id)}
+        return 2 if OPERATOR_ROLE in roles else 1
+    return 2 if isinstance(data, control.PublishMatrix) else 1
+
+
+def _check_signers(delivery: Delivery, registry: Registry, signers: tuple[str, ...]) -> None:
     wrong = misdirected(delivery, registry)
     if wrong is not None:
         raise ContractError(wrong[1], code=wrong[0])
-    needed = _SIGNATURES.get(wish, 1)
+    needed = _signatures(delivery.event.data, registry)
     if len(signers) < needed:
+        wish = delivery.event.envelope.type
         raise ContractError(
             f"{wish} needs {needed} operators' signatures and has {len(signers)}; "
             "sign it with the keys that `caseway init` named, or appoint operators",
