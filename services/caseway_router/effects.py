@@ -7,16 +7,17 @@ outside by the effect id; what stays unclear, and what was surely not done, goes
 from __future__ import annotations
 
 from caseway.casefile.state import TaskState, TaskStatus
-from caseway.contracts.case import EffectDoubted, EffectPermitted, EffectSettled, TaskCompleted
+from caseway.contracts.case import EffectPermitted, EffectSettled, TaskCompleted
 from caseway.contracts.deadline import TimerKind, TimerRequest
 from caseway.contracts.definition import EffectTask
 from caseway.contracts.money import parse_money
-from caseway.contracts.report import BeginEffect, EffectOutcome, PermitIssued, Purpose, ReportEffect
+from caseway.contracts.report import BeginEffect, EffectOutcome, PermitIssued, ReportEffect
 from caseway.kernel.facts import FactsInvalid, admit_outputs
-from caseway_router.leases import Refused, held
+from caseway_router.leases import Refused, held, stands_on_today
 from caseway_router.phases import advance, enter
-from caseway_router.routing import assign, effect_of, escalate
-from caseway_router.script import Script, about, lease_timer, queue_timer, retry_timer
+from caseway_router.reconcile import doubt
+from caseway_router.routing import effect_of, escalate
+from caseway_router.script import Script, about, lease_timer, queue_timer
 
 
 def begin(script: Script, wish: BeginEffect) -> None:
@@ -27,10 +28,10 @@ def begin(script: Script, wish: BeginEffect) -> None:
         raise Refused("EVENT_FORBIDDEN", "only a task of kind effect has a permit")
     if known.effect_id:
         raise Refused("ALREADY_PERMITTED", "the one permit of this effect was given")
-    if wish.inputs_digest != known.inputs_digest:
-        raise Refused("INPUTS_STALE", "the wish stands on other facts than were offered")
     if script.registry.is_halted:
         raise Refused("HALTED", "the namespace is halted; nothing irrevocable is permitted")
+    if not stands_on_today(script, known, wish.inputs_digest):
+        return
     gate = script.state.approved.get(task.gate)
     facts = script.state.facts
     if gate is None or gate.digest != script.machine.material_digest(task.gate, facts):
@@ -57,6 +58,8 @@ def begin(script: Script, wish: BeginEffect) -> None:
             timers=(timer,),
         )
     )
+    if not script.delivery.actor.is_agent:
+        return  # a person reads the permit from the case
     permit = PermitIssued(
         task_id=known.task_id,
         token=known.token,
@@ -86,35 +89,12 @@ def report(script: Script, wish: ReportEffect) -> None:
         _done(script, known, wish)
 
 
-def doubt(script: Script, known: TaskState, reason: str) -> None:
-    """Ask the outside by the effect id, as often as the task has attempts, then a person."""
-    task = script.machine.task(known.task)
-    assert isinstance(task, EffectTask)
-    asked = sum(attempt.code == "doubted" for attempt in known.ended)
-    script.say(
-        EffectDoubted(
-            task_id=known.task_id,
-            effect_id=known.effect_id,
-            reason=reason,
-            cancels=(lease_timer(known.task_id), retry_timer(known.task_id)),
-        )
-    )
-    after = script.state.tasks[known.task]
-    if asked >= task.attempts or known.holder.startswith("person:"):
-        escalate(script, after, "EFFECT_UNKNOWN")
-    else:
-        assign(script, known.task, task, Purpose.RECONCILE)
-
-
 def lapse(script: Script, task_id: str, token: int) -> None:
-    """A permit or a reconciling lease ran out without a report."""
+    """A permit ran out without a report; a lease that fired beside its permit ends nothing."""
     known = script.state.task_by_id(task_id)
-    if known is None or known.token != token:
+    if known is None or known.token != token or known.status is not TaskStatus.PERMITTED:
         return
-    if known.status is TaskStatus.PERMITTED or (
-        known.status is TaskStatus.GRANTED and known.purpose is Purpose.RECONCILE
-    ):
-        doubt(script, known, "no report in time")
+    doubt(script, known, "no report in time")
 
 
 def _done(script: Script, known: TaskState, wish: ReportEffect) -> None:

@@ -24,10 +24,12 @@ from caseway.contracts.report import (
     CompleteTask,
     FailTask,
     HeartbeatTask,
+    Purpose,
     ReleaseTask,
 )
 from caseway.kernel.facts import FactsInvalid, admit_outputs
 from caseway_router.phases import advance
+from caseway_router.reconcile import doubt
 from caseway_router.routing import assign, escalate, grant, grant_person, reoffer
 from caseway_router.script import Script, about, lease_timer, queue_timer, retry_timer
 
@@ -69,8 +71,13 @@ def claim(script: Script, wish: ClaimTask) -> None:
 
 
 def heartbeat(script: Script, wish: HeartbeatTask) -> None:
-    """Extend the lease; said only when less than half of it is left, to keep the log small."""
+    """Extend the lease; said only when less than half of it is left, to keep the log small.
+
+    A permit stays as short as it was given, however alive its holder is.
+    """
     known = held(script, wish.task_id, wish.token)
+    if known.status is TaskStatus.PERMITTED:
+        return
     since_ms = instant_ms(known.since)
     if script.delivery.at_ms - since_ms < known.lease_s * 500:
         return
@@ -89,11 +96,14 @@ def complete(script: Script, wish: CompleteTask) -> None:
     task = script.machine.task(known.task)
     if isinstance(task, EffectTask):
         raise Refused("EVENT_FORBIDDEN", "an effect is reported with effect.report")
-    if wish.inputs_digest != known.inputs_digest:
-        raise Refused("INPUTS_STALE", "the result stands on other facts than were offered")
+    if not stands_on_today(script, known, wish.inputs_digest):
+        return
     try:
         output = admit_outputs(script.machine, known.task, wish.output)
     except FactsInvalid as error:
+        if script.delivery.actor.is_person:
+            # People mistype: they keep the task, read what is wrong, and send it again.
+            raise Refused("RESULT_SCHEMA", str(error)) from None
         end_attempt(script, known, "RESULT_SCHEMA", str(error))
         return
     if isinstance(task, AgentTask) and script.delivery.actor.is_agent:
@@ -143,6 +153,9 @@ def expire(script: Script, task_id: str, token: int) -> None:
     known = script.state.task_by_id(task_id)
     if known is None or known.token != token or known.status is not TaskStatus.GRANTED:
         return
+    if known.purpose is Purpose.RECONCILE:
+        doubt(script, known, "nobody heard of it in time")
+        return
     end_attempt(script, known, "LEASE_EXPIRED", f"no result within {known.lease_s} s")
 
 
@@ -155,8 +168,16 @@ def end_attempt(
     is_counted: bool = True,
     last: bool = False,
 ) -> None:
-    """End the current grant: back to the queue, another try after a rest, or a person."""
+    """End the current grant: back to the queue, another try after a rest, or a person.
+
+    After a permit it is never offered again as work: the outside is asked what became of it.
+    """
     task = script.machine.task(known.task)
+    if known.status is TaskStatus.PERMITTED:
+        assert isinstance(task, EffectTask), "only an effect is permitted"
+        is_revoked = script.delivery.actor.name != known.holder
+        doubt(script, known, code, rest_s=task.permit.seconds if is_revoked else 0)
+        return
     attempts = known.attempts + int(is_counted)
     is_person = known.holder.startswith("person:")
     is_last = last or (not isinstance(task, HumanTask) and attempts >= task.attempts)
@@ -185,30 +206,44 @@ def end_attempt(
 
 
 def rested(script: Script, task_id: str) -> None:
-    """A rest is over, or an open offer was not claimed: try again."""
+    """A rest is over: try again."""
     known = script.state.task_by_id(task_id)
-    if known is None or known.status not in (TaskStatus.RESTING, TaskStatus.OPEN):
-        return
-    if known.status is TaskStatus.OPEN:
-        reoffer(script, known)
+    if known is None or known.status is not TaskStatus.RESTING:
         return
     task = script.machine.task(known.task)
     assert not isinstance(task, HumanTask)
     assign(script, known.task, task, known.purpose)
 
 
+def unclaimed(script: Script, task_id: str) -> None:
+    """Nobody claimed an open offer: try to assign it, or publish it again."""
+    known = script.state.task_by_id(task_id)
+    if known is not None and known.status is TaskStatus.OPEN:
+        reoffer(script, known)
+
+
+def stands_on_today(script: Script, known: TaskState, digest: str) -> bool:
+    """Whether a wish stands on today's facts; if its offer itself is old, make a fresh one."""
+    if digest != known.inputs_digest:
+        raise Refused("INPUTS_STALE", "it stands on other facts than were offered")
+    if digest == script.machine.inputs_digest(known.task, script.state.facts):
+        return True
+    detail = "facts that the task reads changed after it was offered"
+    end_attempt(script, known, "INPUTS_STALE", detail, is_counted=False)
+    return False
+
+
 def held(script: Script, task_id: str, token: int) -> TaskState:
     """The task, if the sender of this report holds it with the current token."""
-    known = _known(script, task_id)
     actor = script.delivery.actor.name
-    if known.status is TaskStatus.DONE:
-        raise Refused("ALREADY_COMPLETED", f"{known.holder} completed the task")
+    kind, _, name = actor.partition(":")
+    if kind == "agent" and name in script.registry.quarantined:
+        raise Refused("AGENT_QUARANTINED", script.registry.quarantined[name])
+    known = _known(script, task_id)
     if token != known.token or known.status not in (TaskStatus.GRANTED, TaskStatus.PERMITTED):
         raise Refused("LEASE_STALE", f"token {token} is not current; {known.token} was the last")
     if known.holder != actor:
         raise Refused("HOLDER", f"{known.holder} holds the task")
-    if actor.startswith("agent:") and actor.partition(":")[2] in script.registry.quarantined:
-        raise Refused("AGENT_QUARANTINED", "the agent is quarantined")
     return known
 
 
@@ -235,6 +270,11 @@ def is_less(left: str, right: object) -> bool:
 
 def _known(script: Script, task_id: str) -> TaskState:
     known = script.state.task_by_id(task_id)
+    done_by = script.state.completed.get(task_id, "")
+    if known is not None and known.status is TaskStatus.DONE:
+        done_by = known.holder
+    if done_by:
+        raise Refused("ALREADY_COMPLETED", f"{done_by} completed the task")
     if known is None:
         raise Refused("TASK_CANCELLED", f"{task_id!r} is not a task of the case now")
     return known

@@ -20,7 +20,7 @@ from caseway.kernel.registry import Registry
 from caseway_router import effects, leases, wishes
 from caseway_router.leases import Refused
 from caseway_router.phases import enter
-from caseway_router.routing import escalate, reoffer
+from caseway_router.routing import is_assignable, overdue, reoffer
 from caseway_router.script import Script
 
 
@@ -136,47 +136,47 @@ def _fired(script: Script, data: deadline.TimerFired) -> None:
     if data.requester != "cases":
         return
     task_id, _, token = data.about.partition("#")
-    if data.kind in (deadline.TimerKind.RETRY, deadline.TimerKind.OFFER):
+    if data.kind is deadline.TimerKind.RETRY:
         leases.rested(script, task_id)
+    elif data.kind is deadline.TimerKind.OFFER:
+        leases.unclaimed(script, task_id)
     elif data.kind is deadline.TimerKind.PERMIT:
         effects.lapse(script, task_id, int(token))
     else:
-        known = script.state.task_by_id(task_id)
-        if known is not None and known.effect_id:
-            effects.lapse(script, task_id, int(token))
-        else:
-            leases.expire(script, task_id, int(token))
+        leases.expire(script, task_id, int(token))
 
 
 def _breached(script: Script, data: deadline.SlaBreached) -> None:
     """A person's task is overdue: the next queue has it."""
     known = script.state.task_by_id(data.about) if data.requester == "cases" else None
-    if known is not None and known.status is TaskStatus.QUEUED:
-        escalate(script, known, "SLA_BREACHED")
+    task = script.machine.task(known.task) if known is not None else None
+    if known is None or not isinstance(task, HumanTask) or known.status is TaskStatus.DONE:
+        return
+    overdue(script, known, task)
 
 
 def _quarantined(script: Script, data: control.AgentQuarantined) -> None:
     """Revoke every lease of the agent at once; a permitted effect is asked about by another."""
-    holder = f"agent:{data.agent_id}"
-    for known in list(script.state.tasks.values()):
-        if known.holder != holder:
-            continue
-        if known.status is TaskStatus.PERMITTED:
-            effects.doubt(script, known, "the holder was quarantined")
-        elif known.status is TaskStatus.GRANTED:
-            leases.end_attempt(script, known, "AGENT_QUARANTINED", data.reason, is_counted=False)
+    for known in _held_by(script.state, f"agent:{data.agent_id}"):
+        leases.end_attempt(script, known, "AGENT_QUARANTINED", data.reason, is_counted=False)
 
 
 def _reassign(script: Script, _data: Any) -> None:
-    """Somebody may be able to take what nobody could before."""
+    """Somebody may be able to take what nobody could before; for others nothing changed."""
     for known in _open_tasks(script.state):
-        if not isinstance(script.machine.task(known.task), HumanTask):
+        if is_assignable(script, known):
             reoffer(script, known)
 
 
-def _held_by(state: CaseState, holder: str) -> bool:
+def _resumed(script: Script, _data: Any) -> None:
+    """What was left open while agents stood still is assigned or offered."""
+    for known in _open_tasks(script.state):
+        reoffer(script, known)
+
+
+def _held_by(state: CaseState, holder: str) -> list[TaskState]:
     held = (TaskStatus.GRANTED, TaskStatus.PERMITTED)
-    return any(t.holder == holder and t.status in held for t in state.tasks.values())
+    return [task for task in state.tasks.values() if task.holder == holder and task.status in held]
 
 
 def _open_tasks(state: CaseState) -> list[TaskState]:
@@ -201,6 +201,6 @@ _ANSWERS: dict[type, Callable[[Script, Any], None]] = {
     control.AgentQuarantined: _quarantined,
     control.AgentRegistered: _reassign,
     control.AgentReleased: _reassign,
-    control.NamespaceResumed: _reassign,
+    control.NamespaceResumed: _resumed,
 }
 HEARS_REPORTS = frozenset(model.TYPE for model in _REPORTS)  # type: ignore[attr-defined]

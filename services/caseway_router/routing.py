@@ -33,15 +33,6 @@ def open_task(script: Script, name: str) -> None:
     task = script.machine.task(name)
     task_id = f"{name}-{script.state.round}"
     if isinstance(task, HumanTask):
-        start = instant_of(script.delivery.at_ms)
-        due = due_at(start, task.sla, None)
-        timer = TimerRequest(
-            timer_id=queue_timer(task_id),
-            kind=TimerKind.SLA,
-            about=task_id,
-            due_at=due,
-            warn_at=warn_at(start, due),
-        )
         script.say(
             TaskOpened(
                 task_id=task_id,
@@ -49,7 +40,7 @@ def open_task(script: Script, name: str) -> None:
                 kind=task.kind,
                 queue=task.queue,
                 inputs_digest=script.machine.inputs_digest(name, script.state.facts),
-                timers=(timer,),
+                timers=(_promise(script, task_id, task),),
             )
         )
         return
@@ -148,7 +139,8 @@ def grant_person(script: Script, known: TaskState, holder: str) -> None:
             attempt=known.attempts + 1,
             purpose=known.purpose,
             lease_s=PERSON_LEASE_S,
-            inputs_digest=known.inputs_digest,
+            # The person reads the case as it is now, not as it was when the task was queued.
+            inputs_digest=script.machine.inputs_digest(known.task, script.state.facts),
             timers=(lease,),
         )
     )
@@ -182,8 +174,7 @@ def reoffer(script: Script, known: TaskState) -> None:
     """Try to assign an open task again; if still nobody can take it, publish the offer anew."""
     task = script.machine.task(known.task)
     assert not isinstance(task, HumanTask), "a person's task is never offered to a pool"
-    ranking = rank(script.registry, script.case_id, known.task, task.skill, task.pool, known)
-    if ranking and not script.registry.is_halted:
+    if is_assignable(script, known):
         assign(script, known.task, task, known.purpose)
         return
     script.say(
@@ -202,16 +193,41 @@ def reoffer(script: Script, known: TaskState) -> None:
 def escalate(script: Script, known: TaskState, code: str) -> None:
     """Make a task a person's, in its fallback queue, with everything that was attempted."""
     task = script.machine.task(known.task)
-    queue = task.escalates_to if isinstance(task, HumanTask) else task.fallback
+    assert not isinstance(task, HumanTask), "a person's task goes up when its promise is missed"
     script.say(
         TaskEscalated(
             task_id=known.task_id,
-            queue=queue,
+            queue=task.fallback,
             code=code,
             inputs_digest=script.machine.inputs_digest(known.task, script.state.facts),
             cancels=(lease_timer(known.task_id), retry_timer(known.task_id)),
         )
     )
+
+
+def overdue(script: Script, known: TaskState, task: HumanTask) -> None:
+    """A promise was missed: the next queue has the task from now on, and the promise runs again.
+
+    Whoever holds it keeps it. At the top of the ladder the same is said at every further breach,
+    so that a task nobody does is never silent.
+    """
+    script.say(
+        TaskEscalated(
+            task_id=known.task_id,
+            queue=task.escalates_to,
+            code="SLA_BREACHED",
+            inputs_digest=script.machine.inputs_digest(known.task, script.state.facts),
+            timers=(_promise(script, known.task_id, task),),
+        )
+    )
+
+
+def is_assignable(script: Script, known: TaskState) -> bool:
+    """Whether somebody could be granted an open task now."""
+    task = script.machine.task(known.task)
+    assert not isinstance(task, HumanTask), "a person's task is never open to a pool"
+    ranking = rank(script.registry, script.case_id, known.task, task.skill, task.pool, known)
+    return bool(ranking) and not script.registry.is_halted
 
 
 def _leave_open(script: Script, name: str, task: Granted, purpose: Purpose) -> None:
@@ -230,6 +246,19 @@ def _leave_open(script: Script, name: str, task: Granted, purpose: Purpose) -> N
     )
     if not script.registry.is_halted:
         script.offer(task.pool, task.skill, "", packet(script, name, task, 0, purpose))
+
+
+def _promise(script: Script, task_id: str, task: HumanTask) -> TimerRequest:
+    """The SLA of a person's task from now on; it runs whether or not somebody holds the task."""
+    start = instant_of(script.delivery.at_ms)
+    due = due_at(start, task.sla, None)
+    return TimerRequest(
+        timer_id=queue_timer(task_id),
+        kind=TimerKind.SLA,
+        about=task_id,
+        due_at=due,
+        warn_at=warn_at(start, due),
+    )
 
 
 def _reoffer_timer(task_id: str) -> TimerRequest:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from caseway.contracts.case import CaseAmended, GateVoided, WishRefused
-from caseway.contracts.definition import TasksPhase
+from caseway.contracts.definition import GatePhase, TasksPhase
 from caseway.contracts.submission import AmendmentAdmitted, WithdrawalAdmitted
 from caseway_router.phases import close, enter, request_gate
 from caseway_router.script import Script
@@ -14,24 +17,25 @@ TOO_LATE = "too_late"
 def amend(script: Script, wish: AmendmentAdmitted) -> None:
     """Change facts, and make again what stood on the old ones.
 
-    The case goes back to the first phase it visited whose tasks read a changed fact; if none
-    does, a gate that binds a changed fact is asked again under a new revision.
+    The case goes back to the first phase on its way here that would have gone otherwise with
+    the new facts. A gate that waits is not left for that, but asked again under a new revision.
     """
     if script.state.is_past_return:
         _refuse(script, "the effect was permitted; open a recovery instead")
         return
     before = script.state
     script.say(CaseAmended(changes=wish.changes, reason=wish.reason))
-    changed = {name for name, value in wish.changes.items() if before.facts.get(name) != value}
     for phase in before.visited:
-        if changed & _reads(script, phase):
+        if not _stood_on(script, phase, before.facts):
+            continue
+        gate = before.gate
+        if gate is None or gate.phase != phase:
             enter(script, phase)
             return
-    gate = before.gate
-    if gate and gate.digest != script.machine.material_digest(gate.phase, script.state.facts):
         reason = "the material facts changed"
         script.say(GateVoided(gate_id=gate.gate_id, revision=gate.revision, reason=reason))
         request_gate(script, gate.revision + 1)
+        return
 
 
 def withdraw(script: Script, wish: WithdrawalAdmitted) -> None:
@@ -47,8 +51,23 @@ def _refuse(script: Script, message: str) -> None:
     script.say(WishRefused(wish=wish, code=TOO_LATE, message=message))
 
 
-def _reads(script: Script, name: str) -> set[str]:
-    phase = script.machine.phase(name)
+def _stood_on(script: Script, name: str, before: Mapping[str, Any]) -> bool:
+    """Whether a phase read a fact that is another one now: for a task, a decision or its way out.
+
+    A gate reads what it binds, and the flags that choose who decides; what it merely shows binds
+    nobody.
+    """
+    machine, facts = script.machine, script.state.facts
+    phase = machine.phase(name)
+    if isinstance(phase, GatePhase):
+        return machine.material_digest(name, before) != machine.material_digest(
+            name, facts
+        ) or machine.gate_flags(name, before) != machine.gate_flags(name, facts)
     if not isinstance(phase, TasksPhase):
-        return set()
-    return {fact for task in phase.tasks.values() for fact in task.input}
+        return False
+    if any(
+        machine.inputs_digest(t, before) != machine.inputs_digest(t, facts) for t in phase.tasks
+    ):
+        return True
+    was_left = name != script.state.phase
+    return was_left and machine.next_phase(name, before) != machine.next_phase(name, facts)

@@ -40,8 +40,18 @@ def _opened(data: case.CaseOpened) -> CaseState:
 
 
 def _entered(state: CaseState, data: case.PhaseEntered, _time: str) -> CaseState:
-    visited = state.visited if data.phase in state.visited else (*state.visited, data.phase)
-    return replace(state, phase=data.phase, round=data.round, visited=visited, tasks={}, gate=None)
+    # Who goes back to a phase makes again what came after it: that is no longer on the way here.
+    ahead = state.visited.index(data.phase) if data.phase in state.visited else None
+    done = {t.task_id: t.holder for t in state.tasks.values() if t.status is TaskStatus.DONE}
+    return replace(
+        state,
+        phase=data.phase,
+        round=data.round,
+        visited=(*state.visited[:ahead], data.phase),
+        tasks={},
+        completed={**state.completed, **done},
+        gate=None,
+    )
 
 
 def _task(state: CaseState, task_id: str, **changes: Any) -> CaseState:
@@ -87,11 +97,9 @@ def _extended(state: CaseState, data: case.LeaseExtended, time: str) -> CaseStat
 
 
 def _completed(state: CaseState, data: case.TaskCompleted, _time: str) -> CaseState:
-    preparers = state.preparers
-    if data.holder not in preparers:
-        preparers = (*preparers, data.holder)
     done = _task(state, data.task_id, status=TaskStatus.DONE, holder=data.holder)
-    return replace(done, facts={**state.facts, **data.output}, preparers=preparers)
+    facts = {**state.facts, **data.output}
+    return replace(done, facts=facts, preparers=_with(state.preparers, data.holder))
 
 
 def _attempt_ended(state: CaseState, data: case.AttemptEnded, _time: str) -> CaseState:
@@ -113,6 +121,11 @@ def _reoffered(state: CaseState, data: case.TaskReoffered, time: str) -> CaseSta
 
 
 def _escalated(state: CaseState, data: case.TaskEscalated, time: str) -> CaseState:
+    task = state.task_by_id(data.task_id)
+    if task is not None and task.status is TaskStatus.GRANTED:
+        # A promise was missed while a person is at it: they keep it, and the next queue has it
+        # when they let go.
+        return _task(state, data.task_id, queue=data.queue)
     return _task(
         state,
         data.task_id,
@@ -168,10 +181,23 @@ def _doubted(state: CaseState, data: case.EffectDoubted, _time: str) -> CaseStat
 
 
 def _settled(state: CaseState, data: case.EffectSettled, _time: str) -> CaseState:
-    is_done = data.outcome is EffectOutcome.DONE
-    if not is_done:
+    if data.outcome is EffectOutcome.DONE:
+        return _task(state, data.task_id, is_settled=True, effect_id=data.effect_id)
+    if data.by.startswith("person:"):
+        # An agent's word alone never opens the way to a second payment; a person's does.
         state = replace(state, effects=tuple(e for e in state.effects if e != data.effect_id))
-    return _task(state, data.task_id, is_settled=is_done, effect_id=data.effect_id)
+    task = state.task_by_id(data.task_id)
+    ended = (*task.ended, Attempt(data.by, data.outcome.value)) if task else ()
+    said = _task(
+        state,
+        data.task_id,
+        status=TaskStatus.RESTING,
+        holder="",
+        purpose=Purpose.RECONCILE,
+        ended=ended,
+    )
+    # Whoever says so stands behind the gate that is asked again, and does not decide it.
+    return replace(said, preparers=_with(state.preparers, data.by))
 
 
 def _amended(state: CaseState, data: case.CaseAmended, _time: str) -> CaseState:
@@ -180,6 +206,10 @@ def _amended(state: CaseState, data: case.CaseAmended, _time: str) -> CaseState:
 
 def _closed(state: CaseState, data: case.CaseClosed, _time: str) -> CaseState:
     return CaseState(definition=state.definition, source=state.source, outcome=data.outcome)
+
+
+def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return names if name in names else (*names, name)
 
 
 _FOLDS: dict[type, Callable[[CaseState, Any, str], CaseState]] = {

@@ -66,9 +66,11 @@ class GateState:
 
 @dataclass(frozen=True, slots=True)
 class CaseState:
-    """One case. `tasks` are those of the current phase; `approved` the consumed approvals by
-    the phase of their gate; `preparers` everyone whose work stands behind the facts; `effects` the
-    ids that were permitted and are not known to have come to nothing."""
+    """One case. `visited` is the way from the start to the current phase, without what was
+    gone back behind; `tasks` are those of the current phase, and `completed` who did those of
+    earlier ones, by task id; `approved` the consumed approvals by the phase of their gate;
+    `preparers` everyone whose word stands behind the facts; `effects` the ids that were permitted
+    and that no person has said to have come to nothing."""
 
     definition: Pin
     source: str = ""
@@ -80,6 +82,7 @@ class CaseState:
     visited: tuple[str, ...] = ()
     preparers: tuple[str, ...] = ()
     tasks: dict[str, TaskState] = field(default_factory=dict)
+    completed: dict[str, str] = field(default_factory=dict)
     gate: GateState | None = None
     approved: dict[str, GateState] = field(default_factory=dict)
     effects: tuple[str, ...] = ()
