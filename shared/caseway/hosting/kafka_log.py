@@ -40,6 +40,7 @@ COMMIT_S = 8.0
 CALL_S = 15.0
 RECORD_BYTES_MAX = 1_048_576
 _SCAN_RECORDS = 2_000
+_TOPIC_EXISTS = 36  # TOPIC_ALREADY_EXISTS: somebody else created it meanwhile
 # Short, because a fetch that holds only markers moves the position and returns nothing.
 _SCAN_WAIT_MS = 20
 _BATCH_BYTES = 1_048_576
@@ -218,16 +219,17 @@ class KafkaLog:
         try:
             there = set(await _bounded(admin.list_topics(), CALL_S, "list topics"))
             missing = [t for t in topics if f"{self._namespace}.{t.name}" not in there]
-            if missing:
-                made = await _bounded(
-                    admin.create_topics([self._new_topic(t) for t in missing]),
-                    CALL_S,
-                    "create topics",
-                )
-                for _name, code, *message in made.topic_errors:
-                    if code not in (0, 36):  # 36: somebody else created it meanwhile
-                        raise Unavailable(f"topic not created: {for_code(code).__name__} {message}")
-            return [t.name for t in missing]
+            if not missing:
+                return []
+            made = await _bounded(
+                admin.create_topics([self._new_topic(t) for t in missing]), CALL_S, "create topics"
+            )
+            outcomes = {name: (code, message) for name, code, *message in made.topic_errors}
+            for code, message in outcomes.values():
+                if code not in (0, _TOPIC_EXISTS):
+                    raise Unavailable(f"topic not created: {for_code(code).__name__} {message}")
+            # A list may lag behind, so the answer to the creation says what was really made.
+            return [t.name for t in missing if outcomes[f"{self._namespace}.{t.name}"][0] == 0]
         finally:
             await admin.close()
 
