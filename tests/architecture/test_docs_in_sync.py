@@ -11,13 +11,15 @@ import pytest
 
 from caseway import errors
 from caseway.contracts import topics
-from caseway.ops.settings import PREFIX, Settings
+from caseway.ops.settings import PREFIX, Settings, read_settings
 from caseway_control.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 HOUSE = sorted(p for floor in ("shared", "services") for p in (ROOT / floor).rglob("*.py"))
 CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*|[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+# Read by tests alone; a process that inherits one passes it by.
+OF_TESTS = {"CASEWAY_REQUIRE_KAFKA", "CASEWAY_REQUIRE_KCAT"}
 POOLS = ("claims", "payments")
 
 
@@ -64,10 +66,19 @@ def test_every_setting_has_a_unit_a_help_text_and_a_row(name: str) -> None:
     assert f"| `{PREFIX}{name.upper()}` |" in (DOCS / "settings.md").read_text(encoding="utf-8")
 
 
+def test_a_process_passes_by_what_the_tests_are_told() -> None:
+    assert read_settings(dict.fromkeys(OF_TESTS, "1")) == read_settings({})
+    used = {
+        name
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r'environ\.get\("(CASEWAY_[A-Z_]+)"', path.read_text("utf-8"))
+    }
+    assert used <= OF_TESTS
+
+
 def test_no_document_names_a_setting_that_does_not_exist() -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    # Read by the tests and the build, not by a process of ours.
-    known |= {"CASEWAY_REQUIRE_KAFKA", "CASEWAY_REQUIRE_KCAT"}
+    known |= OF_TESTS
     for path in [*DOCS.glob("*.md"), ROOT / "README.md", *ROOT.glob("docker-compose.y*ml")]:
         named = set(re.findall(r"\bCASEWAY_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
         assert named <= known, path.name

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 PREFIX = "CASEWAY_"
 # Read by the test suite, never by the product; a developer's shell may hold it.
-_OF_TESTS = frozenset({"CASEWAY_REQUIRE_KAFKA"})
+_OF_TESTS = frozenset({"CASEWAY_REQUIRE_KAFKA", "CASEWAY_REQUIRE_KCAT"})
 # What Kubernetes puts into every container when a Service is called `caseway…`.
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0-9]+_(TCP|UDP)(_.*)?)")
 _SECRETS = (
