@@ -1,4 +1,4 @@
-"""What the documents promise: commands that exist, links that lead somewhere, an agent that runs."""
+"""What the documents promise: commands that exist, links that lead somewhere, a running agent."""
 
 from __future__ import annotations
 
@@ -173,13 +173,15 @@ def test_the_agent_of_the_readme_is_short_and_is_python() -> None:
 
 
 @contextmanager
-def running(*command: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+def running(*command: str, environment: dict[str, str], out: Path) -> Iterator[None]:
+    """A child process whose standard output goes to a file, ended with SIGTERM."""
+    with out.open("w", encoding="utf-8") as file:
+        child = subprocess.Popen(command, env=environment, stdout=file)
     try:
-        yield child
+        yield
     finally:
         child.terminate()
-        child.communicate(timeout=WAIT_S)
+        child.wait(WAIT_S)
 
 
 @pytest.mark.timeout(120)
@@ -193,23 +195,19 @@ def test_the_agent_of_the_readme_completes_a_task(tmp_path: Path) -> None:
     environment = keep | {"CASEWAY_LOG": log, "CASEWAY_HTTP_PORT": "0"}
     engine = (sys.executable, "-m", "caseway_control.cli", "up", "--json")
     worker = (sys.executable, str(agent), str(home / "keys/agent-triage-1.json"))
-    with running(*engine, environment=environment) as up:
-        assert up.stdout is not None
-        assert "http_port" in up.stdout.readline()
-        signed = [part for n in (1, 2) for part in ("--sign", str(home / f"keys/root-{n}.json"))]
+    up, said = tmp_path / "up.out", tmp_path / "agent.out"
+    signed = [part for n in (1, 2) for part in ("--sign", str(home / f"keys/root-{n}.json"))]
+    with running(*engine, environment=environment, out=up):
         published = caseway("publish", str(home / "insurance"), *signed, "--log", log)
         assert published.returncode == 0, published.stdout + published.stderr
-        with running(*worker, environment=environment) as triage:
-            assert triage.stdout is not None
-            os.set_blocking(triage.stdout.fileno(), False)
-            said, began = "", time.monotonic()
+        with running(*worker, environment=environment, out=said):
+            began = time.monotonic()
             # The agent reads what is offered from its start on, and nobody is told when that is.
-            while not said and time.monotonic() - began < WAIT_S:
+            while "\n" not in said.read_text("utf-8") and time.monotonic() - began < WAIT_S:
                 claim = CLAIM.replace("KEY", f"PC-{time.monotonic_ns()}")
                 sent = caseway("submit", "-", "--log", log, stdin=claim)
                 assert sent.returncode == 0, sent.stdout + sent.stderr
-                said = triage.stdout.readline()
-    case_id, line = said.split()
+    case_id, line = said.read_text("utf-8").splitlines()[0].split()
     assert line == "motor"
     told = caseway("history", case_id, "--log", log)
     assert "agent:triage-1 completed triage-1" in told.stdout
