@@ -64,12 +64,14 @@ class RegistryReader:
 
     async def reach(self, position: int) -> None:
         """Read on until the view is at this position."""
-        if self.current.position < position:
-            await self._read_to(position)
+        if not self._entries:
+            await self.barrier()  # an empty registry is said to be one, and not waited for
         if not self._entries:
             raise Unavailable(
                 "the registry has no genesis; run `caseway init`", code="GENESIS_MISSING"
             )
+        if self.current.position < position:
+            await self._read_to(position)
 
     async def watch(self) -> None:
         """Look for changes for ever; a log that does not answer is asked again."""

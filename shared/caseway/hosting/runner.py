@@ -104,9 +104,11 @@ class ShardRunner:
             while True:
                 changes = asyncio.ensure_future(membership.changes())
                 watched: set[asyncio.Future[Any]] = {changes, pump, self._crashed}
-                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                try:
+                    done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changes.cancel()  # whoever is stopped here must not leave a question open
                 if changes not in done:
-                    changes.cancel()
                     done.pop().result()
                 share = changes.result()
                 await self._own(share if self._only is None else share & self._only)

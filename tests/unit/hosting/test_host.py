@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from caseway.contracts.control import AgentQuarantined, CaseRedriven, ContractRaised
+from caseway.contracts.control import AgentQuarantined, CaseRedriven
 from caseway.contracts.shard import CaseFaulted, CaseResumed, InputParked
 from caseway.contracts.submission import WithdrawalAdmitted
 from caseway.hosting.effects import (
@@ -29,6 +29,7 @@ from caseway.hosting.memory_log import Failure
 from tests.unit.hosting.toy import (
     CARD,
     FAILINGS,
+    FIXED,
     FOREIGN_KEY,
     INBOUND,
     INTAKE,
@@ -55,9 +56,6 @@ async def world() -> World:
 
 def redrive(key: str) -> CaseRedriven:
     return CaseRedriven(case_id=key, reason="mended", signers=())
-
-
-FIXED = ContractRaised(level=2, signers=())
 
 
 # -- takeover ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 from caseway.contracts import topics
 from caseway.contracts.codec import Event, decode, encode
-from caseway.contracts.control import AgentQuarantined, AgentReleased
+from caseway.contracts.control import AgentQuarantined, AgentReleased, ContractRaised
 from caseway.contracts.envelope import Envelope, Strength
 from caseway.contracts.fields import Contract
 from caseway.contracts.record import Draft, Headers
@@ -126,6 +126,9 @@ def wish(word: str, key: str = KEYS[0], place: Place = INBOUND) -> Draft:
     """A stranger's record."""
     data = WithdrawCase(namespace="demo", source="portal", key="k", reason=word)
     return spoken(data, key, place, source="portal")
+
+
+FIXED = ContractRaised(level=2, signers=())  # from here on `poison` can be decided
 
 
 def large(word: str, size_bytes: int, key: str = KEYS[0]) -> Draft:
