@@ -70,6 +70,7 @@ IMPURE = {
 CLOCKS = {"now", "utcnow", "today"}
 DRIVERS = {
     "aiokafka": {
+        "shared/caseway/hosting/kafka_hanging.py",
         "shared/caseway/hosting/kafka_log.py",
         "shared/caseway/hosting/kafka_membership.py",
     },

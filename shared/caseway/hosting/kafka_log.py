@@ -1,4 +1,4 @@
-"""The production log: Apache Kafka through aiokafka, which is named in this file and the next.
+"""The production log: Apache Kafka through aiokafka, which only `hosting/kafka_*.py` name.
 
 Each rule here stands for lost data (docs/decisions.md has what was measured): one static
 transactional id a shard; every send awaited before the commit, because aiokafka commits over a
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -27,10 +28,13 @@ from aiokafka.producer import sender as aiokafka_sender
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
 from caseway.errors import ContractError, Fenced, Unavailable
+from caseway.hosting.kafka_hanging import abort_forgotten
 from caseway.hosting.kafka_membership import KafkaMembership
 from caseway.hosting.log import Bounds, Chunk, Feed, Membership, Place, TopicFacts, Writer
 
 T = TypeVar("T")
+Isolation = Literal["read_committed", "read_uncommitted"]
+_log = structlog.get_logger("caseway.kafka_log")
 
 # A transaction that its owner left open blocks every reader for at most this long.
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -68,14 +72,17 @@ class KafkaLog:
         self._replication = replication
         self._flush_messages = flush_messages
         self._plain: AIOKafkaProducer | None = None
-        self._prober: AIOKafkaConsumer | None = None
+        self._probers: dict[Isolation, AIOKafkaConsumer] = {}
         self._scanners: dict[Place, tuple[AIOKafkaConsumer, int]] = {}
         self._lock = asyncio.Lock()
 
     # -- writing ------------------------------------------------------------------------------
 
     async def fence(self, service: str, shard: int) -> Writer:
-        """Start the shard's transactional producer: the broker aborts what was open before."""
+        """Start the shard's transactional producer: the broker aborts what was open before.
+
+        What the broker has forgotten to end, this aborts itself (`kafka_hanging.py`).
+        """
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             transactional_id=f"{self._namespace}.{service}.{shard}",
@@ -88,10 +95,24 @@ class KafkaLog:
         )
         try:
             await _bounded(producer.start(), CALL_S, "fence")
+            await _bounded(self._abort_forgotten(producer, service, shard), CALL_S, "fence")
         except BaseException:
             await _stop(producer)
             raise
         return KafkaWriter(producer, self._namespace, service)
+
+    async def _abort_forgotten(self, producer: AIOKafkaProducer, service: str, shard: int) -> None:
+        stable, all_ = await self._probe("read_committed"), await self._probe("read_uncommitted")
+        own = self._partition((OWN_LOGS[service].name, shard))
+        found = await abort_forgotten(producer, stable, all_, own, f"{self._namespace}.")
+        for partition, offset in found.items():
+            _log.warning(
+                "transaction_forgotten",
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=offset,
+                done="aborted; the shard decides its inputs again",
+            )
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[tuple[int, int]]:
         """Append to inbound topics with an idempotent producer; acknowledged means replicated."""
@@ -165,14 +186,14 @@ class KafkaLog:
     async def bounds(self, place: Place) -> Bounds:
         """First kept and next offset, open transactions included."""
         partition = self._partition(place)
-        prober = await self._probe()
+        prober = await self._probe("read_uncommitted")
         first = await _bounded(prober.beginning_offsets([partition]), CALL_S, "begin")
         return Bounds(first[partition], await self.end(place))
 
     async def end(self, place: Place) -> int:
         """The high watermark, which counts transactions that are still open."""
         partition = self._partition(place)
-        prober = await self._probe()
+        prober = await self._probe("read_uncommitted")
         ends = await _bounded(prober.end_offsets([partition]), CALL_S, "end")
         return int(ends[partition])
 
@@ -185,13 +206,14 @@ class KafkaLog:
         topic = f"{self._namespace}.{OWN_LOGS[service].name}"
         return await KafkaMembership.join(self._bootstrap, self._namespace, service, member, topic)
 
-    async def _probe(self) -> AIOKafkaConsumer:
+    async def _probe(self, isolation: Isolation) -> AIOKafkaConsumer:
+        """A consumer that only asks for offsets: one that also fetches answers 500 ms later."""
         async with self._lock:
-            if self._prober is None:
-                self._prober = await self._consumer("read_uncommitted")
-            return self._prober
+            if isolation not in self._probers:
+                self._probers[isolation] = await self._consumer(isolation)
+            return self._probers[isolation]
 
-    async def _consumer(self, isolation: str) -> AIOKafkaConsumer:
+    async def _consumer(self, isolation: Isolation) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
@@ -290,9 +312,9 @@ class KafkaLog:
 
     async def close(self) -> None:
         """Close every connection of this log."""
-        clients = [self._plain, self._prober, *(c for c, _ in self._scanners.values())]
-        self._plain = self._prober = None
-        self._scanners = {}
+        scanners = [consumer for consumer, _ in self._scanners.values()]
+        clients = [self._plain, *self._probers.values(), *scanners]
+        self._plain, self._probers, self._scanners = None, {}, {}
         for client in clients:
             if client is not None:
                 await _stop(client)
