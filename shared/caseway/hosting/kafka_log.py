@@ -9,30 +9,25 @@ position but the one we seek to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import (
-    ConsumerStoppedError,
-    IllegalOperation,
-    KafkaError,
-    ProducerFenced,
-    for_code,
-)
+from aiokafka.errors import for_code
 from aiokafka.producer import sender as aiokafka_sender
 
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
-from caseway.errors import ContractError, Fenced, Unavailable
+from caseway.errors import ContractError, Unavailable
+from caseway.hosting.kafka_calls import CALL_S, bounded, record_of, stop
+from caseway.hosting.kafka_feed import KafkaFeed
 from caseway.hosting.kafka_hanging import abort_forgotten
 from caseway.hosting.kafka_membership import KafkaMembership
 from caseway.hosting.log import Bounds, Chunk, Feed, Membership, Place, TopicFacts, Writer
 
-T = TypeVar("T")
 Isolation = Literal["read_committed", "read_uncommitted"]
 _log = structlog.get_logger("caseway.kafka_log")
 
@@ -40,8 +35,6 @@ _log = structlog.get_logger("caseway.kafka_log")
 TRANSACTION_TIMEOUT_MS = 10_000
 # Below the transaction's own timeout: an answer after it is worth nothing.
 COMMIT_S = 8.0
-# For everything else one asks a broker; a healthy one answers within milliseconds.
-CALL_S = 15.0
 RECORD_BYTES_MAX = 1_048_576
 _SCAN_RECORDS = 2_000
 _TOPIC_EXISTS = 36  # TOPIC_ALREADY_EXISTS: somebody else created it meanwhile
@@ -94,10 +87,10 @@ class KafkaLog:
             compression_type="lz4",
         )
         try:
-            await _bounded(producer.start(), CALL_S, "fence")
-            await _bounded(self._abort_forgotten(producer, service, shard), CALL_S, "fence")
+            await bounded(producer.start(), CALL_S, "fence")
+            await bounded(self._abort_forgotten(producer, service, shard), CALL_S, "fence")
         except BaseException:
-            await _stop(producer)
+            await stop(producer)
             raise
         return KafkaWriter(producer, self._namespace, service)
 
@@ -120,10 +113,10 @@ class KafkaLog:
             _check_size(draft)
         producer = await self._appender()
         try:
-            return await _bounded(_send_all(producer, self._namespace, drafts), CALL_S, "append")
+            return await bounded(_send_all(producer, self._namespace, drafts), CALL_S, "append")
         except Unavailable:
             self._plain = None
-            await _stop(producer)
+            await stop(producer)
             raise
 
     async def _appender(self) -> AIOKafkaProducer:
@@ -139,9 +132,9 @@ class KafkaLog:
                     compression_type="lz4",
                 )
                 try:
-                    await _bounded(producer.start(), CALL_S, "connect")
+                    await bounded(producer.start(), CALL_S, "connect")
                 except BaseException:
-                    await _stop(producer)
+                    await stop(producer)
                     raise
                 self._plain = producer
             return self._plain
@@ -156,29 +149,29 @@ class KafkaLog:
             consumer = await self._consumer("read_committed")
             consumer.assign([partition])
             consumer.seek(partition, start)
-            ends = await _bounded(consumer.end_offsets([partition]), CALL_S, "end")
+            ends = await bounded(consumer.end_offsets([partition]), CALL_S, "end")
             known = (consumer, ends[partition])
         consumer, end = known
         try:
             records: list[Record] = []
-            position = await _bounded(consumer.position(partition), CALL_S, "position")
+            position = await bounded(consumer.position(partition), CALL_S, "position")
             if position != start:
                 consumer.seek(partition, start)
                 position = start
             if position < end:
-                got = await _bounded(
+                got = await bounded(
                     consumer.getmany(timeout_ms=_SCAN_WAIT_MS, max_records=_SCAN_RECORDS),
                     CALL_S,
                     "scan",
                 )
-                records = [_record(place, r) for r in got.get(partition, ())]
-                position = await _bounded(consumer.position(partition), CALL_S, "position")
+                records = [record_of(place, r) for r in got.get(partition, ())]
+                position = await bounded(consumer.position(partition), CALL_S, "position")
         except BaseException:
-            await _stop(consumer)
+            await stop(consumer)
             raise
         is_end = position >= end
         if is_end:
-            await _stop(consumer)
+            await stop(consumer)
         else:
             self._scanners[place] = known
         return Chunk(records, position, is_end)
@@ -187,14 +180,14 @@ class KafkaLog:
         """First kept and next offset, open transactions included."""
         partition = self._partition(place)
         prober = await self._probe("read_uncommitted")
-        first = await _bounded(prober.beginning_offsets([partition]), CALL_S, "begin")
+        first = await bounded(prober.beginning_offsets([partition]), CALL_S, "begin")
         return Bounds(first[partition], await self.end(place))
 
     async def end(self, place: Place) -> int:
         """The high watermark, which counts transactions that are still open."""
         partition = self._partition(place)
         prober = await self._probe("read_uncommitted")
-        ends = await _bounded(prober.end_offsets([partition]), CALL_S, "end")
+        ends = await bounded(prober.end_offsets([partition]), CALL_S, "end")
         return int(ends[partition])
 
     async def feed(self) -> Feed:
@@ -223,9 +216,9 @@ class KafkaLog:
             max_partition_fetch_bytes=_BATCH_BYTES,
         )
         try:
-            await _bounded(consumer.start(), CALL_S, "connect")
+            await bounded(consumer.start(), CALL_S, "connect")
         except BaseException:
-            await _stop(consumer)
+            await stop(consumer)
             raise
         return consumer
 
@@ -237,13 +230,13 @@ class KafkaLog:
     async def create_topics(self, topics: Sequence[Topic]) -> Sequence[str]:
         """Create what is missing with the settings each topic needs."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await _bounded(admin.start(), CALL_S, "connect")
+        await bounded(admin.start(), CALL_S, "connect")
         try:
-            there = set(await _bounded(admin.list_topics(), CALL_S, "list topics"))
+            there = set(await bounded(admin.list_topics(), CALL_S, "list topics"))
             missing = [t for t in topics if f"{self._namespace}.{t.name}" not in there]
             if not missing:
                 return []
-            made = await _bounded(
+            made = await bounded(
                 admin.create_topics([self._new_topic(t) for t in missing]), CALL_S, "create topics"
             )
             outcomes = {name: (code, message) for name, code, *message in made.topic_errors}
@@ -286,15 +279,15 @@ class KafkaLog:
     async def describe(self, topics: Sequence[Topic]) -> Mapping[str, TopicFacts]:
         """Ask the cluster how these topics are."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await _bounded(admin.start(), CALL_S, "connect")
+        await bounded(admin.start(), CALL_S, "connect")
         try:
-            there = set(await _bounded(admin.list_topics(), CALL_S, "list topics"))
+            there = set(await bounded(admin.list_topics(), CALL_S, "list topics"))
             known = {f"{self._namespace}.{t.name}": t.name for t in topics}
             names = [name for name in known if name in there]
             if not names:
                 return {}
-            shapes = await _bounded(admin.describe_topics(names), CALL_S, "describe topics")
-            answers = await _bounded(
+            shapes = await bounded(admin.describe_topics(names), CALL_S, "describe topics")
+            answers = await bounded(
                 admin.describe_configs(
                     [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
                 ),
@@ -317,7 +310,7 @@ class KafkaLog:
         self._plain, self._probers, self._scanners = None, {}, {}
         for client in clients:
             if client is not None:
-                await _stop(client)
+                await stop(client)
 
 
 class KafkaWriter:
@@ -333,7 +326,7 @@ class KafkaWriter:
         """One transaction; every send is awaited before the offsets and the end."""
         for draft in drafts:
             _check_size(draft)
-        return await _bounded(self._commit(drafts), COMMIT_S, "commit")
+        return await bounded(self._commit(drafts), COMMIT_S, "commit")
 
     async def _commit(self, drafts: Sequence[Draft]) -> int:
         # No group offsets: the trailer holds the positions, and offsets would double the cost of
@@ -347,7 +340,7 @@ class KafkaWriter:
         """Commit the group's offsets alone, through the transaction of the rightful owner."""
         moved = {p: o for p, o in positions.items() if self._hinted.get(p) != o}
         if moved:
-            await _bounded(self._hint(moved), COMMIT_S, "offsets")
+            await bounded(self._hint(moved), COMMIT_S, "offsets")
             self._hinted.update(moved)
 
     async def _hint(self, moved: Mapping[Place, int]) -> None:
@@ -358,89 +351,7 @@ class KafkaWriter:
 
     async def close(self) -> None:
         """Stop without ending a transaction: the next owner's fence aborts what is open."""
-        await _stop(self._producer)
-
-
-class KafkaFeed:
-    """One consumer over many partitions; assigning anew seeks every one of them again."""
-
-    def __init__(self, consumer: AIOKafkaConsumer, namespace: str) -> None:
-        self._consumer = consumer
-        self._prefix = f"{namespace}."
-        self._next: dict[Place, int] = {}
-        self._paused: set[Place] = set()
-        self._assigned = asyncio.Event()
-
-    async def seek(self, positions: Mapping[Place, int]) -> None:
-        """Read these from there on, and go on with the others where they are."""
-        self._next.update(positions)
-        self._paused -= set(positions)
-        self._assign()
-
-    async def drop(self, places: Iterable[Place]) -> None:
-        """Forget these."""
-        for place in places:
-            self._next.pop(place, None)
-            self._paused.discard(place)
-        self._assign()
-
-    def _assign(self) -> None:
-        if not self._next:
-            self._assigned.clear()
-            self._consumer.unsubscribe()
-            return
-        self._consumer.assign([self._partition(place) for place in self._next])
-        for place, offset in self._next.items():
-            self._consumer.seek(self._partition(place), offset)
-        if self._paused:
-            self._consumer.pause(*(self._partition(place) for place in self._paused))
-        self._assigned.set()
-
-    def pause(self, places: Iterable[Place]) -> None:
-        """Fetch nothing from these for now."""
-        some = [place for place in places if place in self._next]
-        self._paused |= set(some)
-        if some:
-            self._consumer.pause(*(self._partition(place) for place in some))
-
-    def resume(self, places: Iterable[Place]) -> None:
-        """Fetch again."""
-        some = [place for place in places if place in self._paused and place in self._next]
-        self._paused -= set(some)
-        if some:
-            self._consumer.resume(*(self._partition(place) for place in some))
-
-    async def fetch(self, timeout_s: float) -> Mapping[Place, Sequence[Record]]:
-        """Whatever is there, without what an older assignment still delivers."""
-        if not self._assigned.is_set():
-            try:
-                await asyncio.wait_for(self._assigned.wait(), timeout_s)
-            except TimeoutError:
-                return {}
-        try:
-            got = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000))
-        except KafkaError as error:
-            raise Unavailable(f"fetch: {type(error).__name__}: {error}") from error
-        found: dict[Place, Sequence[Record]] = {}
-        for partition, batch in got.items():
-            place = (partition.topic.removeprefix(self._prefix), partition.partition)
-            start = self._next.get(place)
-            if start is None or (place in self._paused and not batch):
-                continue
-            records = [_record(place, r) for r in batch if r.offset >= start]
-            # A first record beyond the one we wait for would be a hole only if fetched for an
-            # assignment that was replaced meanwhile; the new one reads from `start` again.
-            if records:
-                found[place] = records
-                self._next[place] = records[-1].offset + 1
-        return found
-
-    def _partition(self, place: Place) -> TopicPartition:
-        return TopicPartition(self._prefix + place[0], place[1])
-
-    async def close(self) -> None:
-        """Stop reading."""
-        await _stop(self._consumer)
+        await stop(self._producer)
 
 
 async def _send_all(
@@ -460,30 +371,6 @@ async def _send_all(
     return [(sent.offset, sent.timestamp) for sent in await asyncio.gather(*futures)]
 
 
-async def _bounded(call: Awaitable[T], seconds: float, what: str) -> T:
-    """One deadline on every call; every failure of the client is doubt, whatever its class."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await call
-    except ProducerFenced as error:
-        raise Fenced(f"{what}: another owner took over, or the transaction timed out") from error
-    except TimeoutError as error:
-        raise Unavailable(f"{what}: no answer within {seconds:g} s") from error
-    except (KafkaError, IllegalOperation, ConsumerStoppedError, AssertionError, OSError) as error:
-        # aiokafka asserts where its own state machine is broken, and two of its errors are no
-        # KafkaError: that too is doubt.
-        raise Unavailable(f"{what}: {type(error).__name__}: {error}") from error
-
-
-async def _stop(client: Any) -> None:
-    """Close a connection; one that does not close in time is left to the garbage collector."""
-    try:
-        async with asyncio.timeout(2):
-            await client.stop()
-    except (TimeoutError, KafkaError, AssertionError, OSError):
-        return
-
-
 def _check_size(draft: Draft) -> None:
     if draft.is_beyond(RECORD_BYTES_MAX - 1024):
         raise ContractError(
@@ -491,12 +378,6 @@ def _check_size(draft: Draft) -> None:
             f"{RECORD_BYTES_MAX - 1024}: store large evidence and send a reference",
             code="RECORD_TOO_LARGE",
         )
-
-
-def _record(place: Place, got: Any) -> Record:
-    return Record(
-        place[0], place[1], got.offset, got.timestamp, got.key, got.value, tuple(got.headers)
-    )
 
 
 def _facts(shape: Mapping[str, Any], settings: Mapping[str, str]) -> TopicFacts:
