@@ -32,8 +32,7 @@ FUNCTION_LINES_MAX = 70
 DEFINITION_LINES_MAX = 150
 # Beyond 400 lines only with a reason, and never beyond 500.
 FILE_LINES_HARD = 500
-LONG_FILES = {
-}
+LONG_FILES = {}
 # Classes that stand above it because one state is passed through all of their methods: the two
 # logs, the shard's host and its parts, the sealer, the verifier, and what drives them.
 DEFINITION_LINES_HARD = 300

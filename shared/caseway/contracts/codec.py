@@ -32,7 +32,6 @@ STRUCTURED = "application/cloudevents+json"
 _SCHEMA = "urn:caseway:schema:"
 _STRENGTHS = {strength.value: strength for strength in Strength}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
-_COUNTERS = ("sequence", "hops", "registry_position")
 
 
 class Event(NamedTuple):
@@ -60,17 +59,29 @@ def _prefix(event_type: EventType) -> Headers:
 
 
 _PREFIXES = {name: _prefix(event_type) for name, event_type in CATALOG.items()}
-_FIELDS = tuple((header, name) for header, name in ATTRIBUTES.items())
+# Every record passes through here several times on its way, so the tables are laid out for that.
+_WRITTEN = tuple((header, Envelope._fields.index(name)) for header, name in ATTRIBUTES.items())
+_INDEX_OF = {header[3:]: index for header, index in _WRITTEN}
+_ABSENT = tuple(Envelope._field_defaults.get(name, "") for name in Envelope._fields)
+_COUNTERS = tuple(
+    (attribute, index) for attribute, index in _INDEX_OF.items() if _ABSENT[index] == 0
+)
+_TYPE, _VERSION, _STRENGTH = map(Envelope._fields.index, ("type", "version", "strength"))
+_ATTRIBUTE_OF = {
+    "content-type": "datacontenttype",
+    **{header: header[3:] for header in (*ATTRIBUTES, "ce_type", "ce_dataschema")},
+}
 
 
 def encode(topic: str, partition: int, event: Event) -> Draft:
     """The record that says this event; attributes with their default value are left out."""
     envelope = event.envelope
     headers = list(_PREFIXES[envelope.type])
-    for header, name in _FIELDS:
-        value = getattr(envelope, name)
+    for header, index in _WRITTEN:
+        value = envelope[index]
         if value:
-            headers.append((header, str(value).encode()))
+            text = value if isinstance(value, str) else str(value)
+            headers.append((header, text.encode()))
     value_bytes = event.data.__pydantic_serializer__.to_json(event.data)
     return Draft(topic, partition, event.key.encode(), value_bytes, tuple(headers))
 
@@ -145,12 +156,11 @@ def _surface(record: Record) -> tuple[dict[str, str], bytes]:
         raise _refused("HEADER_COUNT", "headers", "too many headers")
     attributes: dict[str, str] = {}
     for name, value in record.headers:
-        if name.startswith("ce_"):
+        attribute = _ATTRIBUTE_OF.get(name)
+        if attribute is None:
+            if not name.startswith("ce_"):
+                continue
             attribute = name[3:]
-        elif name == "content-type":
-            attribute = "datacontenttype"
-        else:
-            continue
         if attribute in attributes:
             raise _refused("HEADER_TWICE", name[:40], f"header {name[:40]!r} is there twice")
         try:
@@ -159,17 +169,19 @@ def _surface(record: Record) -> tuple[dict[str, str], bytes]:
             # Kafka knows headers without a value, which the client hands over as None.
             raise _refused("HEADER_TEXT", name[:40], f"header {name[:40]!r} is not UTF-8") from None
     body = record.value
-    if _media(attributes) == STRUCTURED:
-        attributes, body = _structured(record.value)
-    if _media(attributes) != "application/json":
-        problem = f"content type must be application/json or {STRUCTURED}"
-        raise _refused("CONTENT_TYPE", "content-type", problem)
+    if attributes.get("datacontenttype") != "application/json":
+        if _media(attributes) == STRUCTURED:
+            attributes, body = _structured(record.value)
+        if _media(attributes) != "application/json":
+            problem = f"content type must be application/json or {STRUCTURED}"
+            raise _refused("CONTENT_TYPE", "content-type", problem)
     if attributes.get("specversion", "1.0") != "1.0":
         raise _refused("SPEC_VERSION", "ce_specversion", "ce_specversion must be 1.0")
     return attributes, body
 
 
 def _media(attributes: dict[str, str]) -> str:
+    """The media type without its parameters, JSON where none is named."""
     return attributes.get("datacontenttype", "application/json").partition(";")[0].strip().lower()
 
 
@@ -233,24 +245,25 @@ def _version(schema: str, name: str) -> int:
 
 
 def _envelope(attributes: dict[str, str], name: str, version: int) -> Envelope:
-    values: dict[str, Any] = {}
-    for header, field in _FIELDS:
-        text = attributes.get(header[3:])
-        if text is None:
-            continue
-        if field in _COUNTERS:
+    row: list[Any] = [*_ABSENT]
+    row[_TYPE], row[_VERSION] = name, version
+    for attribute, text in attributes.items():
+        index = _INDEX_OF.get(attribute)
+        if index is not None:
+            row[index] = text
+    for attribute, index in _COUNTERS:
+        text = row[index]
+        if text != 0:
             if not text.isdecimal() or len(text) > 18:
+                header = f"ce_{attribute}"
                 raise _refused("HEADER_NUMBER", header, f"{header} must be a whole number")
-            values[field] = int(text)
-        else:
-            values[field] = text
+            row[index] = int(text)
     # What an inbound header claims about its own authentication proves nothing.
-    strength = values.pop("strength", "")
-    for field in ("id", "source"):
-        if not values.get(field):
-            raise _refused("HEADER_MISSING", f"ce_{field}", f"ce_{field} is missing")
-    values["strength"] = _STRENGTHS.get(strength, Strength.UNVERIFIED)
-    return Envelope(type=name, version=version, **values)
+    row[_STRENGTH] = _STRENGTHS.get(row[_STRENGTH], Strength.UNVERIFIED)
+    for attribute in ("id", "source"):
+        if not row[_INDEX_OF[attribute]]:
+            raise _refused("HEADER_MISSING", f"ce_{attribute}", f"ce_{attribute} is missing")
+    return Envelope._make(row)
 
 
 def _trusted(event_type: EventType, version: int, body: bytes, record: Record) -> Contract | None:
