@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from caseway.contracts.fields import Contract
 from caseway.contracts.record import instant_of
 from caseway.contracts.submission import (
@@ -16,20 +18,36 @@ from caseway.contracts.submission import (
 from caseway.errors import ContractError
 from caseway.kernel.digests import digest_of
 from caseway.kernel.facts import admit_changes, admit_facts
+from caseway.kernel.identity import case_id_of
 from caseway.kernel.machine import Machine
 from caseway.kernel.processor import Delivery
 from caseway.kernel.registry import Registry
 from caseway_intake.state import Admission
 
+_DERIVED = re.compile(r"c-[0-9a-f]{24}")
+
 
 def admit(
     state: Admission | None, wish: SubmitCase, delivery: Delivery, registry: Registry
 ) -> Contract | None:
-    """The event a submission becomes; None when the same one was admitted before."""
+    """The event a submission becomes; None when the same one was admitted before.
+
+    A submitter's own id is taken as it is, but the id that is derived from somebody's source and
+    key is theirs: nobody occupies it before them.
+    """
+    key = delivery.event.key
+    derived = case_id_of(registry.namespace, wish.source, wish.key)
+    if _DERIVED.fullmatch(key) and key != derived:
+        message = (
+            f"an id of this form belongs to the source and key it is a hash of; send {derived!r}"
+        )
+        return refusal(delivery, "ID_FORMAT", "key", message)
     if state is not None:
+        if (state.source, state.submission_key) != (wish.source, wish.key):
+            return _unknown_case(delivery)
         if state.body_sha256 == _body_digest(wish):
             return None
-        message = f"this case was submitted with other content; it is {delivery.event.key!r}"
+        message = f"this case was submitted with other content; it is {key!r}"
         return refusal(delivery, "KEY_CONFLICT", "/key", message)
     machine = registry.machines.get(wish.definition)
     if machine is None:
@@ -89,11 +107,13 @@ def _body_digest(wish: SubmitCase) -> str:
 def _own_case(
     state: Admission | None, source: str, key: str, delivery: Delivery
 ) -> Admission | Contract:
-    """The admission, if this source and key are those that the case was submitted with.
-
-    A stranger's case reads like an unknown one, so that ids can't be probed.
-    """
+    """The admission, if this source and key are those that the case was submitted with."""
     if state is None or (state.source, state.submission_key) != (source, key):
-        message = "no case of this id was submitted by this source with this key"
-        return refusal(delivery, "CASE_UNKNOWN", "/key", message)
+        return _unknown_case(delivery)
     return state
+
+
+def _unknown_case(delivery: Delivery) -> Contract:
+    """A stranger's case reads like an unknown one, so that ids can't be probed."""
+    message = "this source has no case of this id and key; a new case needs an id of its own"
+    return refusal(delivery, "CASE_UNKNOWN", "/key", message)

@@ -12,7 +12,8 @@ from caseway.contracts.submission import (
     SubmissionRefused,
     WithdrawalAdmitted,
 )
-from caseway.testing import Given
+from caseway.kernel.identity import case_id_of
+from caseway.testing import NAMESPACE, Given
 from caseway_intake.state import Admission
 
 from .clerk import FACTS, PORTAL, amend, given, published, submit, with_facts, withdraw
@@ -136,8 +137,6 @@ def test_the_same_submission_again_says_nothing_whatever_its_key_order() -> None
         with_facts(amount={"amount": "75000.01", "currency": "USD"}),
         with_facts(amount={"amount": 75000.0, "currency": "USD"}),
         submit(definition="other"),
-        submit(source="stranger"),
-        submit(key="PC-1018"),
     ],
 )
 def test_other_content_under_the_same_id_is_a_conflict_and_changes_nothing(other: Any) -> None:
@@ -169,6 +168,18 @@ def test_a_strangers_case_reads_like_an_unknown_one(fields: dict[str, str]) -> N
         strange = refused(admitted().when(wish, actor=PORTAL), "CASE_UNKNOWN", "/key")
         unknown = refused(given().when(wish, actor=PORTAL), "CASE_UNKNOWN", "/key")
         assert strange == unknown
+
+
+@pytest.mark.parametrize("fields", [{"source": "other"}, {"key": "PC-1018"}])
+def test_a_taken_id_tells_a_stranger_nothing(fields: dict[str, str]) -> None:
+    refused(admitted().when(submit(**fields), actor=PORTAL), "CASE_UNKNOWN", "/key")
+
+
+def test_a_derived_id_belongs_to_its_source_and_key() -> None:
+    own = case_id_of(NAMESPACE, "portal", "PC-1017")
+    given().about(own).when(submit(), actor=PORTAL).then_holds(CaseAdmitted, key="PC-1017")
+    squatter = given().about(own).when(submit(source="other"), actor=PORTAL)
+    assert own not in refused(squatter, "ID_FORMAT", "key").message
 
 
 @pytest.mark.parametrize(
