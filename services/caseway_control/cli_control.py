@@ -201,7 +201,7 @@ def _wish(
 ) -> None:
     from pydantic import ValidationError  # noqa: PLC0415 - not for --help
 
-    from caseway.contracts.codec import contract_error  # noqa: PLC0415
+    from caseway.contracts.strict_json import contract_error  # noqa: PLC0415
     from caseway_control.bootstrap import expiry, send_wishes  # noqa: PLC0415
     from caseway_control.reading import registry_of  # noqa: PLC0415
 

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from caseway.client import Client
 from caseway.contracts import topics
-from caseway.contracts.codec import contract_error, parse_json
 from caseway.contracts.record import Draft
 from caseway.contracts.shard import CaseFaulted, InputParked
+from caseway.contracts.strict_json import contract_error, parse_json
 from caseway.contracts.submission import CaseAdmitted, SubmissionRefused
 from caseway.errors import ConfigError, ContractError
 from caseway.hosting.log import Log, Place

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from caseway.errors import CodeTooOld, ConfigError, Unavailable
-from caseway.hosting.host import Shard, ShardLike
+from caseway.hosting.host import Phase, Shard, ShardLike
 from caseway.hosting.inbox import Inbox
 from caseway.hosting.log import Log
 from caseway.hosting.postgres_store import PostgresStore
@@ -55,7 +55,7 @@ class Engine:
     def __init__(self, space: Space, services: Sequence[str]) -> None:
         self._space = space
         self._settings = space.settings
-        self.metrics = Metrics(lambda: list(self.readings()), now_ms)
+        self.metrics = Metrics(lambda: [*self.readings(), *self._projection()], now_ms)
         self._metered = MeteredLog(space.log, self.metrics.commit_observer)
         self._registry = RegistryReader(self._metered)
         self._expected = dict.fromkeys(services, False)
@@ -72,6 +72,17 @@ class Engine:
         for runner in self._runners:
             for shard in list(runner.shards):
                 yield reading_of(runner.service, shard)
+
+    def _projection(self) -> Iterator[ShardReading]:
+        """The projector's numbers in the shape of a shard's: its lag is its queue's age."""
+        if (projector := self._projector) is not None:
+            yield ShardReading(
+                service="projector",
+                shard=0,
+                phase=(Phase.DOUBTING if projector.failures else Phase.RUNNING).value,
+                records=projector.events_written,
+                oldest_ms=projector.oldest_ms,
+            )
 
     @property
     def is_ready(self) -> bool:
@@ -225,8 +236,9 @@ def reading_of(service: str, shard: ShardLike) -> ShardReading:
     )
     if not isinstance(shard, Shard):
         return reading
-    worker, inbox, is_settled = shard.worker, shard.inbox, shard.card.is_settled
+    worker, inbox, card = shard.worker, shard.inbox, shard.card
     entities = list(worker.fold.committed.values())
+    states = [entity.state for entity in entities if entity.state is not None]
     return replace(
         reading,
         records=worker.decided,
@@ -235,8 +247,9 @@ def reading_of(service: str, shard: ShardLike) -> ShardReading:
         torn_records=inbox.torn_records,
         queue_records=inbox.queued,
         oldest_ms=_oldest_ms(inbox),
-        open_cases=sum(1 for e in entities if e.state is not None and not is_settled(e.state)),
+        open_cases=sum(1 for state in states if not card.is_settled(state)),
         faulted_cases=sum(1 for e in entities if e.fault),
+        stuck_cases=sum(1 for state in states if card.is_stuck(state)),
     )
 
 

@@ -31,5 +31,6 @@ CARD: Card[CaseState] = Card(
     decide=decide,
     evolve=evolve,
     is_settled=lambda state: state.is_closed,
+    is_stuck=lambda state: state.is_stuck,
     touched=touched,
 )

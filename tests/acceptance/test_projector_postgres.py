@@ -401,15 +401,6 @@ async def test_a_torn_batch_is_not_projected(postgres: LocalPostgres, schema: st
     assert {row[0] for row in (await rows(postgres, schema))["cases"]} == {"c-0", "c-8"}
 
 
-async def test_its_lag_is_what_the_store_has_not_got(postgres: LocalPostgres, schema: str) -> None:
-    writers = await Writers().cases(2)
-    projector = Projector(writers.log, store(postgres, schema), rows_of)
-    assert await projector.lag_records() > 0
-    done = await project(writers.log, store(postgres, schema))
-    # What is left are the marks that transactions leave at the ends.
-    assert await done.lag_records() <= len(written(writers.log))
-
-
 async def test_a_server_that_stops_and_starts_is_waited_for(
     postgres: LocalPostgres, schema: str
 ) -> None:
@@ -420,9 +411,11 @@ async def test_a_server_that_stops_and_starts_is_waited_for(
         await writers.cases(3, start=3)
         await until(lambda: projector.failures >= 2)
         assert "PostgreSQL" in projector.reason
+        assert projector.oldest_ms == 1_700_000_000_000
         await asyncio.to_thread(postgres.start)
         await caught_up(writers.log, projector)
         assert (projector.failures, projector.reason) == (0, "")
+        await until(lambda: projector.oldest_ms is None)
     assert len((await rows(postgres, schema))["events"]) == 6 * 8
 
 

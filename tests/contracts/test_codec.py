@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from caseway.contracts.catalog import CATALOG
 from caseway.contracts.codec import (
     MAX_ATTRIBUTE_CHARS,
-    MAX_DEPTH,
     MAX_HEADERS,
     MAX_VALUE_BYTES,
     STRUCTURED,
@@ -21,11 +20,11 @@ from caseway.contracts.codec import (
     decode,
     decode_raw,
     encode,
-    parse_json,
     type_of,
 )
 from caseway.contracts.envelope import ATTRIBUTES, Strength
 from caseway.contracts.record import Record
+from caseway.contracts.strict_json import MAX_DEPTH, parse_json
 from caseway.contracts.submission import SubmitCase
 from caseway.errors import CodeTooOld, ContractError
 from tests.contracts.examples import example

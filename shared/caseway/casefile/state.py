@@ -94,6 +94,12 @@ class CaseState:
         return self.outcome != ""
 
     @property
+    def is_stuck(self) -> bool:
+        """True when an open case awaits neither a task, an agent, a person nor a gate (I04)."""
+        unfinished = any(t.status is not TaskStatus.DONE for t in self.tasks.values())
+        return not (self.is_closed or unfinished or self.gate)
+
+    @property
     def done(self) -> frozenset[str]:
         """The tasks of the current phase that are done."""
         return frozenset(t.task for t in self.tasks.values() if t.status is TaskStatus.DONE)

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
-import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -19,19 +16,17 @@ from caseway.contracts.catalog import CATALOG, EventType
 from caseway.contracts.envelope import ATTRIBUTES, Envelope, Strength
 from caseway.contracts.fields import Contract
 from caseway.contracts.record import Draft, Headers, Record
+from caseway.contracts.strict_json import contract_error, parse_json, refused, step
 from caseway.contracts.upcasters import upcast
 from caseway.errors import CodeTooOld, ContractError
 
 MAX_VALUE_BYTES = 900_000  # under the broker's default 1 MiB, with room for headers and framing
-MAX_DEPTH = 32
 MAX_HEADERS = 64
 # An attribute is copied from cause to effect: a long one would make every later record longer.
 MAX_ATTRIBUTE_CHARS = 1024
-PLACE_CHARS_MAX = 200  # a place lies in a dead letter, which is a pointer and no copy
 STRUCTURED = "application/cloudevents+json"
 _SCHEMA = "urn:caseway:schema:"
 _STRENGTHS = {strength.value: strength for strength in Strength}
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
 
 
 class Event(NamedTuple):
@@ -115,12 +110,12 @@ def decode_raw(record: Record, *, is_sole_writer: bool = False) -> tuple[Event, 
     if event_type is None or version > event_type.version:
         raise _unknown(record, name, version, event_type, is_sole_writer)
     if record.key is None:
-        raise _refused("KEY_FORMAT", "key", "the record has no key; send the case id as the key")
+        raise refused("KEY_FORMAT", "key", "the record has no key; send the case id as the key")
     try:
         key = record.key.decode()
     except UnicodeDecodeError:
         problem = "the key is not UTF-8; send the case id as the key"
-        raise _refused("KEY_FORMAT", "key", problem) from None
+        raise refused("KEY_FORMAT", "key", problem) from None
     envelope = _envelope(attributes, name, version)
     data = _trusted(event_type, version, body, record) if is_sole_writer else None
     if data is None:
@@ -147,13 +142,13 @@ def _too_old(record: Record, what: str) -> CodeTooOld:
 
 def _surface(record: Record) -> tuple[dict[str, str], bytes]:
     if record.value is None or record.value == b"":
-        raise _refused("BODY_EMPTY", "/", "the body is empty; send a JSON object")
+        raise refused("BODY_EMPTY", "/", "the body is empty; send a JSON object")
     if len(record.value) > MAX_VALUE_BYTES:
         found = f"the body has {len(record.value)} bytes; at most {MAX_VALUE_BYTES} are accepted"
         problem = f"{found}: store large evidence and send a reference"
-        raise _refused("BODY_TOO_LARGE", "/", problem)
+        raise refused("BODY_TOO_LARGE", "/", problem)
     if len(record.headers) > MAX_HEADERS:
-        raise _refused("HEADER_COUNT", "headers", "too many headers")
+        raise refused("HEADER_COUNT", "headers", "too many headers")
     attributes: dict[str, str] = {}
     for name, value in record.headers:
         attribute = _ATTRIBUTE_OF.get(name)
@@ -162,21 +157,21 @@ def _surface(record: Record) -> tuple[dict[str, str], bytes]:
                 continue
             attribute = name[3:]
         if attribute in attributes:
-            raise _refused("HEADER_TWICE", name[:40], f"header {name[:40]!r} is there twice")
+            raise refused("HEADER_TWICE", name[:40], f"header {name[:40]!r} is there twice")
         try:
             attributes[attribute] = value.decode()
         except (UnicodeDecodeError, AttributeError):
             # Kafka knows headers without a value, which the client hands over as None.
-            raise _refused("HEADER_TEXT", name[:40], f"header {name[:40]!r} is not UTF-8") from None
+            raise refused("HEADER_TEXT", name[:40], f"header {name[:40]!r} is not UTF-8") from None
     body = record.value
     if attributes.get("datacontenttype") != "application/json":
         if _media(attributes) == STRUCTURED:
             attributes, body = _structured(record.value)
         if _media(attributes) != "application/json":
             problem = f"content type must be application/json or {STRUCTURED}"
-            raise _refused("CONTENT_TYPE", "content-type", problem)
+            raise refused("CONTENT_TYPE", "content-type", problem)
     if attributes.get("specversion", "1.0") != "1.0":
-        raise _refused("SPEC_VERSION", "ce_specversion", "ce_specversion must be 1.0")
+        raise refused("SPEC_VERSION", "ce_specversion", "ce_specversion must be 1.0")
     return attributes, body
 
 
@@ -194,7 +189,7 @@ def _structured(value: bytes) -> tuple[dict[str, str], bytes]:
     whole = parse_json(value)
     if not isinstance(whole, dict) or ("data" in whole) == ("data_base64" in whole):
         problem = "a structured event is an object with data or data_base64"
-        raise _refused("JSON_INVALID", "/data", problem)
+        raise refused("JSON_INVALID", "/data", problem)
     encoded = whole.pop("data_base64", None)
     if encoded is None:
         data = json.dumps(whole.pop("data")).encode()
@@ -209,7 +204,7 @@ def _base64(encoded: Any) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except (ValueError, TypeError):
         problem = "/data_base64: is not base64 text"
-        raise _refused("JSON_INVALID", "/data_base64", problem) from None
+        raise refused("JSON_INVALID", "/data_base64", problem) from None
 
 
 def _text(name: str, item: Any) -> str:
@@ -219,7 +214,7 @@ def _text(name: str, item: Any) -> str:
     if isinstance(item, str | int):
         return str(item)
     problem = "an attribute of a structured event is text, a whole number or a boolean"
-    raise _refused("HEADER_TEXT", f"/{_step(name)}", problem)
+    raise refused("HEADER_TEXT", f"/{step(name)}", problem)
 
 
 def _check_attributes(attributes: dict[str, str]) -> None:
@@ -228,10 +223,10 @@ def _check_attributes(attributes: dict[str, str]) -> None:
         where = f"ce_{name[:40]}"
         if len(text) > MAX_ATTRIBUTE_CHARS and name != "dssematerial":
             problem = f"{where} has more than {MAX_ATTRIBUTE_CHARS} characters; send fewer"
-            raise _refused("HEADER_LENGTH", where, problem)
+            raise refused("HEADER_LENGTH", where, problem)
         if not text.isprintable():
             problem = f"{where!r} holds a control character or a foreign blank; remove it"
-            raise _refused("HEADER_TEXT", where, problem)
+            raise refused("HEADER_TEXT", where, problem)
 
 
 def _version(schema: str, name: str) -> int:
@@ -240,7 +235,7 @@ def _version(schema: str, name: str) -> int:
     number = schema.removeprefix(f"{_SCHEMA}{name}:")
     if not number.isdecimal() or len(number) > 5 or int(number) < 1:
         problem = f"ce_dataschema must be {_SCHEMA}TYPE:VERSION"
-        raise _refused("SCHEMA_FORMAT", "ce_dataschema", problem)
+        raise refused("SCHEMA_FORMAT", "ce_dataschema", problem)
     return int(number)
 
 
@@ -256,13 +251,13 @@ def _envelope(attributes: dict[str, str], name: str, version: int) -> Envelope:
         if text != 0:
             if not text.isdecimal() or len(text) > 18:
                 header = f"ce_{attribute}"
-                raise _refused("HEADER_NUMBER", header, f"{header} must be a whole number")
+                raise refused("HEADER_NUMBER", header, f"{header} must be a whole number")
             row[index] = int(text)
     # What an inbound header claims about its own authentication proves nothing.
     row[_STRENGTH] = _STRENGTHS.get(row[_STRENGTH], Strength.UNVERIFIED)
     for attribute in ("id", "source"):
         if not row[_INDEX_OF[attribute]]:
-            raise _refused("HEADER_MISSING", f"ce_{attribute}", f"ce_{attribute} is missing")
+            raise refused("HEADER_MISSING", f"ce_{attribute}", f"ce_{attribute} is missing")
     return Envelope._make(row)
 
 
@@ -278,17 +273,17 @@ def _trusted(event_type: EventType, version: int, body: bytes, record: Record) -
     try:
         return event_type.model.model_validate_json(body)
     except ValidationError as error:
-        refused = contract_error(error)
-        if refused.code == "UNKNOWN_FIELD":
-            raise _too_old(record, f"a field of {event_type.name} ({refused.where})") from None
-        raise refused from None
+        found = contract_error(error)
+        if found.code == "UNKNOWN_FIELD":
+            raise _too_old(record, f"a field of {event_type.name} ({found.where})") from None
+        raise found from None
 
 
 def _data(event_type: EventType, version: int, body: bytes) -> Contract:
     """What anybody may have sent: strict JSON of strict types, in any version up to today's."""
     parsed = parse_json(body)
     if not isinstance(parsed, dict):
-        raise _refused("JSON_INVALID", "/", "the body is not a JSON object")
+        raise refused("JSON_INVALID", "/", "the body is not a JSON object")
     if version != event_type.version:
         body = json.dumps(upcast(event_type.name, version, event_type.version, parsed)).encode()
     try:
@@ -296,118 +291,3 @@ def _data(event_type: EventType, version: int, body: bytes) -> Contract:
         return event_type.model.model_validate_json(body, strict=True)
     except ValidationError as error:
         raise contract_error(error) from None
-
-
-def parse_json(body: bytes) -> Any:
-    """Strict JSON in UTF-8: finite numbers, no key twice, no half characters, bounded depth.
-
-    Raises:
-        ContractError: JSON_INVALID, AMOUNT_FORMAT, TEXT_CHARS or TOO_DEEP, with line and column
-            where it is no JSON and with the place of the value otherwise.
-    """
-    try:
-        text = body.decode()
-        parsed = json.loads(
-            text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_unique
-        )
-    except UnicodeDecodeError as error:
-        problem = f"the body is not UTF-8 at byte {error.start}"
-        raise _refused("JSON_INVALID", "/", problem) from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise _refused("JSON_INVALID", where, f"the body is not JSON: {where}") from None
-    except RecursionError:
-        raise _refused("TOO_DEEP", "/", "the body is nested too deep") from None
-    except _NotFinite:
-        where = _place_of_infinite(text)
-        problem = f"{where}: is not a finite number; send a decimal string"
-        raise _refused("AMOUNT_FORMAT", where, problem) from None
-    except ValueError:
-        # An integer of more digits than Python converts at once: no field of ours is that long.
-        raise _refused("JSON_INVALID", "/", "the body holds a number of too many digits") from None
-    # Going too deep takes a bracket for each level, and halving a character takes an escape.
-    if body.count(b"{") + body.count(b"[") >= MAX_DEPTH:
-        _check_depth(parsed, MAX_DEPTH)
-    if b"\\u" in body and (where := _place_of(_is_half_a_character, parsed)):
-        problem = f"{where}: holds a lone surrogate; send whole characters"
-        raise _refused("TEXT_CHARS", where, problem)
-    return parsed
-
-
-class _NotFinite(ValueError):
-    """NaN, an infinity, or an exponent beyond all floats."""
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise _NotFinite
-    return value
-
-
-def _is_not_finite(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def _is_half_a_character(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_is_half_a_character(key) for key in value)
-    return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-def _place_of(is_wrong: Callable[[Any], bool], whole: Any) -> str:
-    """The JSON pointer of the first value that is wrong, or "" where none is."""
-    pending: list[tuple[str, Any]] = [("", whole)]
-    while pending:
-        where, value = pending.pop()
-        if is_wrong(value):
-            return where[:PLACE_CHARS_MAX] or "/"
-        if isinstance(value, dict | list):
-            items = value.items() if isinstance(value, dict) else enumerate(value)
-            pending += [(f"{where}/{_step(key)}", child) for key, child in items]
-    return ""
-
-
-def _place_of_infinite(text: str) -> str:
-    try:
-        return _place_of(_is_not_finite, json.loads(text))
-    except (ValueError, RecursionError):  # what follows the number is no JSON either
-        return "/"
-
-
-def _step(name: str | int) -> str:
-    """One step of a pointer; a name that looks like no name may be what must not be repeated."""
-    return str(name) if isinstance(name, int) or _NAME.fullmatch(name) else "?"
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise _refused("JSON_INVALID", "/", "a key stands twice in one object")
-    return made
-
-
-def _check_depth(value: Any, left: int) -> None:
-    if left == 0:
-        raise _refused("TOO_DEEP", "/", f"the body is nested deeper than {MAX_DEPTH}")
-    children = value.values() if isinstance(value, dict) else value
-    if isinstance(value, dict | list):
-        for child in children:
-            _check_depth(child, left - 1)
-
-
-def contract_error(error: ValidationError) -> ContractError:
-    """The first finding of pydantic as one of ours: place and expectation, never the value."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ("/" + "/".join(_step(part) for part in first["loc"]))[:PLACE_CHARS_MAX]
-    code, text = {
-        "missing": ("FIELD_MISSING", "is missing"),
-        "extra_forbidden": ("UNKNOWN_FIELD", "is not a field here"),
-    }.get(first["type"], ("FIELD_INVALID", first["msg"][:1].lower() + first["msg"][1:]))
-    if where == "/confidence" and code == "FIELD_INVALID":
-        code, text = "CONFIDENCE_RANGE", 'must be decimal text from 0 to 1, e.g. "0.93"'
-    return _refused(code, where, f"{where}: {text}")
-
-
-def _refused(code: str, where: str, problem: str) -> ContractError:
-    return ContractError(problem, code=code, where=where)

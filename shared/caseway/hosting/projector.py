@@ -78,6 +78,8 @@ class Projector:
         self.events_written = 0
         self.failures = 0
         self.reason = ""
+        # Append time of the oldest record that was fetched and that the store does not have yet.
+        self.oldest_ms: int | None = None
 
     async def run(self) -> None:
         """Copy until cancelled.
@@ -96,19 +98,6 @@ class Projector:
         finally:
             await self._stop()
 
-    async def lag_records(self) -> int:
-        """How many offsets the store is behind the ends of the logs, transaction marks included.
-
-        Raises:
-            Unavailable: the log does not answer.
-        """
-        places = log_places(self._log.shards)
-        ends = [await self._log.end(place) for place in places]
-        return sum(
-            max(0, end - self.positions.get(place, 0))
-            for place, end in zip(places, ends, strict=True)
-        )
-
     # -- steps --------------------------------------------------------------------------------
 
     async def _start(self) -> None:
@@ -123,6 +112,10 @@ class Projector:
         """Write all that one fetch brought, in transactions of bounded size."""
         assert self._feed is not None
         arrived = await self._feed.fetch(_FETCH_S)
+        if not arrived:
+            return
+        # It stays when the write fails, until what came again is written.
+        self.oldest_ms = min(records[0].at_ms for records in arrived.values())
         rows: list[tuple[Table, Row]] = []
         after: dict[Place, int] = {}
         events = 0
@@ -137,6 +130,7 @@ class Projector:
                     rows, after, events = [], {}, 0
         if after:
             await self._write(rows, after, events)
+        self.oldest_ms = None
 
     async def _write(
         self, rows: list[tuple[Table, Row]], after: Mapping[Place, int], events: int

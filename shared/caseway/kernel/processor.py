@@ -104,6 +104,10 @@ def _no_wake(_state: object, _key: str, _now_ms: int) -> Step:
     return NOTHING
 
 
+def _never_stuck(_state: object) -> bool:
+    return False
+
+
 def _touches_none(_states: object, _event: Event) -> Iterable[str]:
     return ()
 
@@ -113,7 +117,8 @@ class Card(Generic[S]):
     """A service as data: who has read one has read five.
 
     `inputs` stand in the fixed order of fairness. `is_settled` says of a state that nothing but a
-    refusal can come of it, so that snapshots pack it away. `touched` names the cases that a
+    refusal can come of it, so that snapshots pack it away; `is_stuck` that nothing is awaited in an
+    open one, which no operator should ever see. `touched` names the cases that a
     registry event concerns. `due_ms` is when a state wants to be woken, and `wake` what it then
     says; only the watchdog has them.
     """
@@ -126,6 +131,7 @@ class Card(Generic[S]):
     decide: Callable[[S | None, Delivery, Registry], Step]
     evolve: Callable[[S | None, Event], S | None]
     is_settled: Callable[[S], bool]
+    is_stuck: Callable[[S], bool] = _never_stuck
     touched: Callable[[Mapping[str, S], Event], Iterable[str]] = _touches_none
     due_ms: Callable[[S], int | None] = _never_due
     wake: Callable[[S, str, int], Step] = _no_wake

@@ -45,6 +45,7 @@ class ShardReading:
     oldest_ms: int | None = None
     open_cases: int = 0
     faulted_cases: int = 0
+    stuck_cases: int = 0
     progress_ms: int = 0
 
 
@@ -122,6 +123,12 @@ SHARD_METRICS: tuple[MetricEntry, ...] = (
         "gauge",
         "Cases that wait in the operations queue because deciding failed.",
         lambda r, _: r.faulted_cases,
+    ),
+    MetricEntry(
+        "caseway_stuck_cases",
+        "gauge",
+        "Open cases in which nothing is awaited; anything but 0 is a defect of Caseway.",
+        lambda r, _: r.stuck_cases,
     ),
     MetricEntry(
         "caseway_progress_age_seconds",

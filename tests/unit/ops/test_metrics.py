@@ -24,6 +24,7 @@ READING = ShardReading(
     oldest_ms=9_000,
     open_cases=6,
     faulted_cases=1,
+    stuck_cases=0,
     progress_ms=9_500,
 )
 

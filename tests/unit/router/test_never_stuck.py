@@ -207,6 +207,7 @@ def check(world: World) -> None:
         assert (asked.gate_id, asked.revision) == (gate.gate_id, gate.revision)
         assert asked.digest == gate.digest
     assert waiting or gate is not None, "nothing moves this case any more"
+    assert not world.state.is_stuck
     known = {task.task_id for task in waiting}
     assert {name.partition("/")[2] for name in world.timers} <= known, "a timer nobody waits for"
 
