@@ -38,6 +38,7 @@ from caseway_control.wiring import running_engine
 
 _WARM_UP = 40
 _IDLE_S = 5.0
+_QUIET_S, _QUIET_CORES = 0.5, 0.5
 _CLOSED = b"case.closed"
 Tell = Callable[[str], None]
 
@@ -60,6 +61,7 @@ class Figures:
     log: str
     cases_per_s: float | None = None
     floor_cases_per_s: float | None = None
+    drain_s: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     cpu_ms_per_case: float | None = None
@@ -124,6 +126,7 @@ async def measure_work(rig: Rig, plan: Plan, figures: Figures, tell: Tell) -> No
         began, cpu = time.monotonic(), cpu_seconds(rig.pids())
         await _send_and_wait(rig, closed, rig.claims(plan.cases, "30000.00"))
         figures.cases_per_s = plan.cases / (time.monotonic() - began)
+        figures.drain_s = await _until_quiet(rig)
         figures.cpu_ms_per_case = (cpu_seconds(rig.pids()) - cpu) / plan.cases * 1000
         tell(f"{figures.log}: {plan.per_second} claims a second for {plan.seconds} s")
         spans = await _at_rate(rig, closed, plan)
@@ -133,6 +136,17 @@ async def measure_work(rig: Rig, plan: Plan, figures: Figures, tell: Tell) -> No
     cpu = cpu_seconds(rig.pids())
     await asyncio.sleep(_IDLE_S)
     figures.idle_cpu_percent = (cpu_seconds(rig.pids()) - cpu) / _IDLE_S * 100
+
+
+async def _until_quiet(rig: Rig) -> float:
+    """Seconds until timers, seals and the projection have caught up: nobody computes much."""
+    began = time.monotonic()
+    async with asyncio.timeout(120):
+        while True:
+            asked, cpu = time.monotonic(), cpu_seconds(rig.pids())
+            await asyncio.sleep(_QUIET_S)
+            if cpu_seconds(rig.pids()) - cpu < _QUIET_S * _QUIET_CORES:
+                return asked - began
 
 
 async def _send_and_wait(
