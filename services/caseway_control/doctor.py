@@ -18,9 +18,6 @@ from caseway.hosting.log import TopicFacts
 from caseway_control.genesis import LOGS, read_genesis
 from caseway_control.spaces import Space
 
-# Transactions of version 2 (KIP-890), without which a late EndTxn may tear the next batch.
-BROKER_OLDEST = (4, 0)
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -33,12 +30,23 @@ class Finding:
     command: str
 
 
-@runtime_checkable
-class TellsVersion(Protocol):
-    """A log that can say which broker stands behind it."""
+_OLD_BROKER = Finding(
+    "DOCTOR_TXN",
+    "warning",
+    "broker",
+    "is older than 4.0, where a late commit may tear the next batch; that is found and decided "
+    "again, but costs a takeover",
+    "kafka-features.sh --bootstrap-server BROKER upgrade --release-version 4.0"
+    "  # once every broker runs 4.0 or newer",
+)
 
-    async def broker_version(self) -> tuple[int, ...]:
-        """The release of the oldest broker, e.g. (4, 1); empty when the broker does not say."""
+
+@runtime_checkable
+class HasTransactions(Protocol):
+    """A log whose brokers end its transactions, and may be too old to do so safely."""
+
+    async def refuses_late_ends(self) -> bool:
+        """Whether every broker refuses a late end of an earlier transaction (KIP-890)."""
 
 
 async def diagnose(space: Space) -> list[Finding]:
@@ -51,8 +59,8 @@ async def diagnose(space: Space) -> list[Finding]:
     there = await space.log.describe(wanted)
     findings = list(check_topics(space, wanted, there))
     findings += await _check_genesis(space, there)
-    if isinstance(space.log, TellsVersion):
-        findings += check_version(await space.log.broker_version())
+    if isinstance(space.log, HasTransactions) and not await space.log.refuses_late_ends():
+        findings.append(_OLD_BROKER)
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
@@ -76,24 +84,6 @@ def check_topics(
             yield _partitions(space, topic, facts.partitions, expected)
         yield from _kept(space, topic, facts)
         yield from _written(space, topic, facts)
-
-
-def check_version(version: tuple[int, ...]) -> list[Finding]:
-    """A broker that is too old for transactions which cannot be torn."""
-    if not version or version >= BROKER_OLDEST:
-        return []
-    name = ".".join(str(part) for part in version)
-    return [
-        Finding(
-            "DOCTOR_TXN",
-            "warning",
-            "broker",
-            f"is version {name}; before 4.0 a late commit may tear the next batch, which is found "
-            "and decided again, but costs a takeover",
-            "kafka-features.sh --bootstrap-server "
-            "BROKER upgrade --release-version 4.0  # after the brokers run 4.0 or newer",
-        )
-    ]
 
 
 def _other_count(wanted: tuple[Topic, ...], there: Mapping[str, TopicFacts], shards: int) -> int:

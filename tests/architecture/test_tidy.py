@@ -68,6 +68,7 @@ IMPURE = {
 CLOCKS = {"now", "utcnow", "today"}
 DRIVERS = {
     "aiokafka": {
+        "shared/caseway/hosting/kafka_admin.py",
         "shared/caseway/hosting/kafka_calls.py",
         "shared/caseway/hosting/kafka_feed.py",
         "shared/caseway/hosting/kafka_hanging.py",

@@ -13,10 +13,12 @@ from caseway.contracts import topics
 from caseway.contracts.control import AgentQuarantined
 from caseway.contracts.shard import ShardGenesis
 from caseway.errors import ContractError, Unavailable
-from caseway.hosting import kafka_log
+from caseway.hosting import kafka_admin, kafka_log
 from caseway.hosting.kafka_log import KafkaLog, KafkaWriter
 from caseway.hosting.log import Place
 from caseway.hosting.registry_reader import RegistryReader
+from caseway_control.doctor import diagnose
+from caseway_control.spaces import Space, load_settings
 from tests.broker import Broker
 from tests.conformance.log_edges import LogEdges, committed, fetched
 from tests.conformance.log_suite import CASES, SHARDS, all_of, draft, values
@@ -193,3 +195,13 @@ async def test_the_barrier_sees_what_was_committed_the_moment_before(log: KafkaL
         await reader.barrier()
         assert len(reader.current.quarantined) == number + 1
     await writer.close()
+
+
+async def test_the_doctor_warns_of_a_broker_whose_transactions_may_be_torn(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(log, load_settings(), log._namespace, None)
+    assert await log.refuses_late_ends()
+    assert "DOCTOR_TXN" not in {finding.code for finding in await diagnose(space)}
+    monkeypatch.setattr(kafka_admin, "_END_WITH_EPOCH", 99)
+    assert "DOCTOR_TXN" in {finding.code for finding in await diagnose(space)}

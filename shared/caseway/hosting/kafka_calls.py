@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 # For all but a commit; a healthy broker answers within milliseconds.
 CALL_S = 15.0
+RECORD_BYTES_MAX = 1_048_576
 
 
 async def bounded(call: Awaitable[T], seconds: float, what: str) -> T:

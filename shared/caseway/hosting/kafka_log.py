@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
 from aiokafka.producer import sender as aiokafka_sender
 
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
 from caseway.errors import ContractError, Unavailable
-from caseway.hosting.kafka_calls import CALL_S, bounded, record_of, stop
+from caseway.hosting import kafka_admin
+from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded, record_of, stop
 from caseway.hosting.kafka_feed import KafkaFeed
 from caseway.hosting.kafka_hanging import abort_forgotten
 from caseway.hosting.kafka_membership import KafkaMembership
@@ -35,9 +33,7 @@ _log = structlog.get_logger("caseway.kafka_log")
 TRANSACTION_TIMEOUT_MS = 10_000
 # Below the transaction's own timeout: an answer after it is worth nothing.
 COMMIT_S = 8.0
-RECORD_BYTES_MAX = 1_048_576
 _SCAN_RECORDS = 2_000
-_TOPIC_EXISTS = 36  # TOPIC_ALREADY_EXISTS: somebody else created it meanwhile
 # Short, because a fetch that holds only markers moves the position and returns nothing.
 _SCAN_WAIT_MS = 20
 _BATCH_BYTES = 1_048_576
@@ -229,79 +225,24 @@ class KafkaLog:
 
     async def create_topics(self, topics: Sequence[Topic]) -> Sequence[str]:
         """Create what is missing with the settings each topic needs."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await bounded(admin.start(), CALL_S, "connect")
-        try:
-            there = set(await bounded(admin.list_topics(), CALL_S, "list topics"))
-            missing = [t for t in topics if f"{self._namespace}.{t.name}" not in there]
-            if not missing:
-                return []
-            made = await bounded(
-                admin.create_topics([self._new_topic(t) for t in missing]), CALL_S, "create topics"
+        made = [
+            kafka_admin.new_topic(
+                topic, self._namespace, self.shards, self._replication, self._flush_messages
             )
-            outcomes = {name: (code, message) for name, code, *message in made.topic_errors}
-            for code, message in outcomes.values():
-                if code not in (0, _TOPIC_EXISTS):
-                    raise Unavailable(f"topic not created: {for_code(code).__name__} {message}")
-            # A list may lag behind, so the answer to the creation says what was really made.
-            return [t.name for t in missing if outcomes[f"{self._namespace}.{t.name}"][0] == 0]
-        finally:
-            await admin.close()
-
-    def _new_topic(self, topic: Topic) -> NewTopic:
-        settings = {
-            "message.timestamp.type": "LogAppendTime",
-            "retention.ms": str(topic.retention_ms),
-            "retention.bytes": "-1",
-            "max.message.bytes": str(RECORD_BYTES_MAX),
-            "min.insync.replicas": str(max(1, self._replication - 1)),
-            "unclean.leader.election.enable": "false",
-        }
-        if self._flush_messages is not None:
-            settings["flush.messages"] = str(self._flush_messages)
-        if topic.compacted:
-            # Small segments: compaction never touches the active one. A week of tombstones, so
-            # that a reader who was away does not miss a deletion.
-            settings |= {
-                "cleanup.policy": "compact",
-                "retention.ms": "-1",
-                "segment.ms": "600000",
-                "max.compaction.lag.ms": "3600000",
-                "delete.retention.ms": "604800000",
-            }
-        return NewTopic(
-            f"{self._namespace}.{topic.name}",
-            topic.partitions(self.shards),
-            self._replication,
-            topic_configs=settings,
-        )
+            for topic in topics
+        ]
+        created = set(await kafka_admin.create(self._bootstrap, made))
+        return [topic.name for topic in topics if f"{self._namespace}.{topic.name}" in created]
 
     async def describe(self, topics: Sequence[Topic]) -> Mapping[str, TopicFacts]:
         """Ask the cluster how these topics are."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await bounded(admin.start(), CALL_S, "connect")
-        try:
-            there = set(await bounded(admin.list_topics(), CALL_S, "list topics"))
-            known = {f"{self._namespace}.{t.name}": t.name for t in topics}
-            names = [name for name in known if name in there]
-            if not names:
-                return {}
-            shapes = await bounded(admin.describe_topics(names), CALL_S, "describe topics")
-            answers = await bounded(
-                admin.describe_configs(
-                    [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-                ),
-                CALL_S,
-                "describe configs",
-            )
-        finally:
-            await admin.close()
-        settings = {
-            resource[3]: {entry[0]: entry[1] for entry in resource[4]}
-            for answer in answers
-            for resource in answer.resources
-        }
-        return {known[s["topic"]]: _facts(s, settings.get(s["topic"], {})) for s in shapes}
+        known = {f"{self._namespace}.{topic.name}": topic.name for topic in topics}
+        found = await kafka_admin.describe(self._bootstrap, list(known))
+        return {known[name]: facts for name, facts in found.items()}
+
+    async def refuses_late_ends(self) -> bool:
+        """Whether every broker refuses a late end of an earlier transaction (KIP-890)."""
+        return await kafka_admin.refuses_late_ends(self._bootstrap)
 
     async def close(self) -> None:
         """Close every connection of this log."""
@@ -378,14 +319,3 @@ def _check_size(draft: Draft) -> None:
             f"{RECORD_BYTES_MAX - 1024}: store large evidence and send a reference",
             code="RECORD_TOO_LARGE",
         )
-
-
-def _facts(shape: Mapping[str, Any], settings: Mapping[str, str]) -> TopicFacts:
-    partitions = shape["partitions"]
-    return TopicFacts(
-        partitions=len(partitions),
-        retention_ms=int(settings.get("retention.ms") or -1),
-        is_compacted="compact" in (settings.get("cleanup.policy") or ""),
-        has_append_time=settings.get("message.timestamp.type") == "LogAppendTime",
-        replication=min((len(p["replicas"]) for p in partitions), default=0),
-    )

@@ -12,7 +12,7 @@ import pytest
 from caseway.contracts.topics import all_topics
 from caseway.hosting.log import TopicFacts
 from caseway.ops.settings import read_settings
-from caseway_control.doctor import Finding, check_topics, check_version, diagnose
+from caseway_control.doctor import Finding, check_topics, diagnose
 from caseway_control.founding import found_namespace
 from caseway_control.keys import ROOTS
 from caseway_control.spaces import Home, Space, load_settings, open_space
@@ -105,16 +105,6 @@ def test_one_replica_is_an_error_in_production_alone() -> None:
     assert '"topic":"acme.registry","partition":0,"replicas":[1,2,3]' in next(
         finding.command for finding in findings if finding.where == "registry"
     )
-
-
-@pytest.mark.parametrize("version", [(), (4, 0), (4, 1), (5,)])
-def test_a_broker_of_today_is_fine(version: tuple[int, ...]) -> None:
-    assert check_version(version) == []
-
-
-def test_an_old_broker_is_a_warning() -> None:
-    (finding,) = check_version((3, 9))
-    assert (finding.code, finding.severity) == ("DOCTOR_TXN", "warning")
 
 
 def diagnosed(directory: Path, **settings: str) -> list[Finding]:
