@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from caseway.contracts import topics
+from caseway.invariants.gate_guard import guard_gates
 from caseway.kernel.processor import Card, Input
 from caseway_approval.processor import (
     HEARS_CASES,
@@ -30,4 +31,5 @@ CARD: Card[Gates] = Card(
     evolve=evolve,
     is_settled=lambda state: state.is_settled,
     touched=touched,
+    guard=guard_gates,
 )

@@ -8,6 +8,7 @@ from caseway.contracts import topics
 from caseway.contracts.deadline import SlaBreached, TimerFired
 from caseway.contracts.decision import GateDecided
 from caseway.contracts.submission import AmendmentAdmitted, CaseAdmitted, WithdrawalAdmitted
+from caseway.invariants.case_guard import guard_case
 from caseway.kernel.processor import Card, Input
 from caseway_router.processor import HEARS_REPORTS, decide, touched
 
@@ -33,4 +34,5 @@ CARD: Card[CaseState] = Card(
     is_settled=lambda state: state.is_closed,
     is_stuck=lambda state: state.is_stuck,
     touched=touched,
+    guard=guard_case,
 )

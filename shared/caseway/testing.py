@@ -136,7 +136,8 @@ class Given(Generic[S]):
         step = now.card.decide(now.state, delivery, now.registry)
         again = now.card.decide(now.state, delivery, now.registry)
         assert step == again, f"the same record was decided in two ways: {step} and {again}"
-        return _fold(now, step, Cause.of(delivery, _kind_of(place), now.card.service))
+        cause = Cause.of(delivery, _kind_of(place), now.card.service)
+        return _fold(now, step, cause, delivery.event.data)
 
     def woken(self, at: str | int) -> Given[S]:
         """The clock strikes; as in the host, nothing is asked before the state is due."""
@@ -237,8 +238,8 @@ def _record(given: Given[Any], draft: Draft) -> Record:
     )
 
 
-def _fold(given: Given[S], step: Step, cause: Cause) -> Given[S]:
-    """The case after a step, evolved from the bytes of its events."""
+def _fold(given: Given[S], step: Step, cause: Cause, heard: Contract | None = None) -> Given[S]:
+    """The case after a step, evolved from the bytes of its events; a heard one is guarded."""
     card, registry, entity = given.card, given.registry, given.entity
     emitter = Emitter(card, registry.namespace, 0)
     for index, data in enumerate(step.events):
@@ -255,6 +256,8 @@ def _fold(given: Given[S], step: Step, cause: Cause) -> Given[S]:
         (draft,) = emitter.own([said])
         read = decode(_record(given, draft), is_sole_writer=True)
         assert read == said, _difference((said,), (read,))
+        if heard is not None:
+            card.guard(entity.state, read, heard, registry)
         state = card.evolve(entity.state, read)
         assert state == card.evolve(entity.state, said), "bytes fold to another state"
         entity = replace(entity, state=state, sequence=sequence)

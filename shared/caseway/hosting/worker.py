@@ -16,6 +16,7 @@ from caseway.contracts import topics
 from caseway.contracts.codec import MAX_VALUE_BYTES, Event, decode, decode_raw, encode
 from caseway.contracts.control import CaseRedriven
 from caseway.contracts.envelope import Strength
+from caseway.contracts.fields import Contract
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.shard import (
     CaseFaulted,
@@ -232,7 +233,7 @@ class Worker(Generic[S]):
             if cause.hops > HOPS_MAX:
                 raise _TooManyHops(f"{cause.hops} hops without a person or an agent in between")
             step = self._card.decide(entity.state if entity else None, delivery, self.registry)
-            self._emit(key, step, cause)
+            self._emit(key, step, cause, heard=delivery.event.data)
             self.decided += 1
         except Unattributable as error:
             if record is None or kind is not TopicKind.INBOUND:
@@ -262,10 +263,11 @@ class Worker(Generic[S]):
         step: Step,
         cause: Cause,
         *,
+        heard: Contract | None = None,
         first: int = 0,
         limit: int = _EVENT_BYTES_MAX,
     ) -> None:
-        emitter = self._emitter
+        emitter, guard = self._emitter, self._card.guard
         position = self.registry_position
         for index, data in enumerate(step.events, first):
             event = emitter.event(
@@ -279,6 +281,8 @@ class Worker(Generic[S]):
             )
             draft = encode(self._card.own.name, self._shard, event)
             _check_size(draft, limit)
+            entity = self.fold.get(key)
+            guard(entity.state if entity else None, event, heard, self.registry)
             self.fold.apply(event)
             self._own.append(draft)
         if step.offers or step.registry:

@@ -100,6 +100,10 @@ def _never_due(_state: object) -> int | None:
     return None
 
 
+def _no_guard(_state: object, _event: Event, _heard: Contract | None, _registry: Registry) -> None:
+    """Nothing is forbidden."""
+
+
 def _no_wake(_state: object, _key: str, _now_ms: int) -> Step:
     return NOTHING
 
@@ -120,7 +124,8 @@ class Card(Generic[S]):
     refusal can come of it, so that snapshots pack it away; `is_stuck` that nothing is awaited in an
     open one, which no operator should ever see. `touched` names the cases that a
     registry event concerns. `due_ms` is when a state wants to be woken, and `wake` what it then
-    says; only the watchdog has them.
+    says; only the watchdog has them. `guard` sees each event before it is folded, with the state
+    before it and what was heard; what it raises faults that case, and the event is not written.
     """
 
     service: str
@@ -135,3 +140,4 @@ class Card(Generic[S]):
     touched: Callable[[Mapping[str, S], Event], Iterable[str]] = _touches_none
     due_ms: Callable[[S], int | None] = _never_due
     wake: Callable[[S, str, int], Step] = _no_wake
+    guard: Callable[[S | None, Event, Contract | None, Registry], None] = _no_guard

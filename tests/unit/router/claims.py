@@ -11,6 +11,7 @@ from caseway.contracts.case import GateRequested, TaskGranted
 from caseway.contracts.control import AgentCard
 from caseway.contracts.decision import Choice, GateDecided
 from caseway.contracts.fields import Pin
+from caseway.contracts.matrix import Row
 from caseway.contracts.report import BeginEffect, CompleteTask, EffectOutcome, ReportEffect
 from caseway.contracts.submission import CaseAdmitted
 from caseway.testing import NAMESPACE, Given, registry_of
@@ -36,8 +37,10 @@ def card(name: str, skill: str, pool: str = "claims") -> AgentCard:
 
 AGENTS = {f"{task}-1": card(f"{task}-1", skill) for task, skill in SKILLS.items()}
 AGENTS |= {"pay-1": card("pay-1", "claim-payment", "payments")}
+MATRIX = load_document((DATA / "matrix.yaml").read_text("utf-8"), "matrix")
 REGISTRY = registry_of(
     DEFINITION,
+    MATRIX,
     persons={"olga": ("operator",), "dora": ("claims-desk", "payments-desk")},
     agents=AGENTS,
 )
@@ -109,17 +112,20 @@ def decision(
 ) -> GateDecided:
     """Approval's decision on what is asked for now."""
     asked = [event for event in story.history if isinstance(event, GateRequested)][-1]
+    matrix = REGISTRY.matrices["claim-settlement"]
+    row = matrix.find(asked.amount.decimal, asked.amount.currency, frozenset(asked.flags))
+    assert isinstance(row, Row)
     fields: dict[str, Any] = {
         "gate_id": asked.gate_id,
         "revision": asked.revision,
         "digest": asked.digest,
         "choice": choice,
         "by": ("person:clara",),
-        "roles": ("claims-manager",),
+        "roles": (row.approver,),
         "level": 0,
         "reason": "fits",
-        "row": "large",
-        "matrix": Pin(name="claim-settlement", version=1, digest="1" * 64),
+        "row": row.name,
+        "matrix": matrix.pin,
     }
     return GateDecided(**(fields | changes))
 

@@ -20,9 +20,11 @@ from caseway.contracts.decision import Choice, GateDecided
 from caseway.contracts.definition import ProcessDefinition
 from caseway.contracts.envelope import Strength
 from caseway.contracts.fields import Contract, JsonObject
+from caseway.contracts.matrix import AuthorityMatrix, Row
 from caseway.contracts.record import instant_of, millis_of
 from caseway.contracts.submission import AmendmentAdmitted, CaseAdmitted, WithdrawalAdmitted
 from caseway.kernel.machine import compile_definition
+from caseway.kernel.matrix import compile_matrix
 from caseway.kernel.processor import Actor
 from caseway.kernel.registry import Registry
 from caseway.testing import NAMESPACE, Given, registry_of
@@ -72,6 +74,14 @@ def definition() -> ProcessDefinition:
     return document
 
 
+@cache
+def authority() -> AuthorityMatrix:
+    path = files("caseway_control") / "data" / "insurance" / "matrix.yaml"
+    document = load_document(path.read_text(encoding="utf-8"), path.name)
+    assert isinstance(document, AuthorityMatrix)
+    return document
+
+
 def card(name: str, pool: str, *skills: str) -> AgentCard:
     return AgentCard(agent_id=name, owner="ann", pool=pool, skills=skills, public_key=KEY)
 
@@ -83,11 +93,12 @@ def agents(*names: str) -> dict[str, AgentCard]:
 @cache
 def office(*names: str, document: ProcessDefinition | None = None) -> Registry:
     """Definition and people in force, and these agents, or all."""
-    return registry_of(document or definition(), persons=PEOPLE, agents=agents(*names))
+    documents = (document or definition(), authority())
+    return registry_of(*documents, persons=PEOPLE, agents=agents(*names))
 
 
 def nobody() -> Registry:
-    return registry_of(definition(), persons=PEOPLE)
+    return registry_of(definition(), authority(), persons=PEOPLE)
 
 
 def admitted(facts: JsonObject = FACTS, document: ProcessDefinition | None = None) -> CaseAdmitted:
@@ -204,17 +215,20 @@ class World:
     def decide(self, choice: Choice = Choice.APPROVE, **fields: Any) -> World:
         """Approval decided the gate as it was last asked for."""
         asked = self.request
+        matrix = compile_matrix(authority())
+        row = matrix.find(asked.amount.decimal, asked.amount.currency, frozenset(asked.flags))
+        assert isinstance(row, Row)
         made: dict[str, Any] = {
             "gate_id": asked.gate_id,
             "revision": asked.revision,
             "digest": asked.digest,
             "choice": choice,
-            "by": ("person:mia",),
-            "roles": ("claims-manager",),
+            "by": ("system",) if row.is_auto else ("person:mia",),
+            "roles": (row.approver,),
             "level": 0,
             "reason": "seen",
-            "row": "large",
-            "matrix": self.state.definition,
+            "row": row.name,
+            "matrix": matrix.pin,
         }
         return self.hear(GateDecided(**{**made, **fields}))
 

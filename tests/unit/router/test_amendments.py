@@ -23,6 +23,7 @@ from .desk import (
     amendment,
     assessed,
     at_gate,
+    authority,
     definition,
     opened,
     paying,
@@ -113,7 +114,7 @@ def changed(**phases: Any) -> ProcessDefinition:
 
 
 def under(document: ProcessDefinition) -> World:
-    desk = registry_of(document, persons=PEOPLE, agents=agents())
+    desk = registry_of(document, authority(), persons=PEOPLE, agents=agents())
     return World(Given(CARD, desk)).hear(admitted(document=document), SUBMITTER)
 
 

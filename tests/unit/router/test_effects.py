@@ -34,6 +34,7 @@ from .desk import (
     World,
     agents,
     amendment,
+    authority,
     definition,
     opened,
     paying,
@@ -184,7 +185,8 @@ def test_who_asks_and_fails_is_followed_by_others_who_ask() -> None:
 
 
 def test_a_question_that_nobody_can_take_stays_open_as_a_question() -> None:
-    registry = registry_of(definition(), persons=PEOPLE, agents=agents(*("cashier-1",)))
+    cashier = agents("cashier-1")
+    registry = registry_of(definition(), authority(), persons=PEOPLE, agents=cashier)
     world = permitted()
     world = World(world.story.under(registry), world.timers)
     alone = replace(registry, agents_by_skill={})

@@ -182,9 +182,9 @@ def test_a_task_that_nobody_can_take_stays_open_and_is_claimed_later() -> None:
 def test_ranking_spreads_cases_and_prefers_who_was_not_tried() -> None:
     twins = AGENTS | {"triage-2": card("triage-2", "claim-triage")}
     from caseway.testing import registry_of  # noqa: PLC0415
-    from tests.unit.router.claims import DEFINITION  # noqa: PLC0415
+    from tests.unit.router.claims import DEFINITION, MATRIX  # noqa: PLC0415
 
-    registry = registry_of(DEFINITION, persons={"olga": ("operator",)}, agents=twins)
+    registry = registry_of(DEFINITION, MATRIX, persons={"olga": ("operator",)}, agents=twins)
     story = opened(registry)
     first = granted(story)
     story = fired(story, TimerKind.LEASE, f"{first.task_id}#{first.token}")

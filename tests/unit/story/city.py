@@ -238,7 +238,7 @@ class City:
         delivery = Delivery(event, record.topic, place, record.at_ms, actor)
         entity = self._entities[name].get(event.key)
         step = CARDS[name].decide(entity.state if entity else None, delivery, self.registry)
-        self._emit(name, event.key, step, Cause.of(delivery, kind, name))
+        self._emit(name, event.key, step, Cause.of(delivery, kind, name), event.data)
 
     def _wake(self) -> None:
         card = CARDS["sla_watchdog"]
@@ -248,7 +248,9 @@ class City:
         cause = Cause(place, self.now_ms, "system:sla_watchdog", Strength.SYSTEM)
         self._emit("sla_watchdog", CASE, step, cause)
 
-    def _emit(self, name: str, key: str, step: Step, cause: Cause) -> None:
+    def _emit(
+        self, name: str, key: str, step: Step, cause: Cause, heard: Contract | None = None
+    ) -> None:
         card, emitter = CARDS[name], self._emitters[name]
         assert not step.registry, "nobody changes the registry of this city"
         for index, data in enumerate(step.events):
@@ -259,6 +261,7 @@ class City:
             self._append(draft, Actor(said.envelope.actor, said.envelope.strength))
             read = decode(self.logs[card.own.name][-1], is_sole_writer=True)
             assert read == said, "an event reads otherwise than it was written"
+            card.guard(entity.state, read, heard, self.registry)
             state = card.evolve(entity.state, read)
             self._entities[name][key] = Entity(state, sequence)
         for draft in emitter.others(key, step, cause, 0):
