@@ -32,13 +32,15 @@ class Code(StrEnum):
     TAMPERED = "TAMPERED"
     UNREADABLE = "UNREADABLE"
     DIVERGED = "DIVERGED"
+    # What is there says that something happened which never may.
+    INVARIANT = "INVARIANT"
     # Completeness: something that was written is not there, or can't be judged.
     TORN = "TORN"
     ROLLBACK = "ROLLBACK"
     CODE_TOO_OLD = "CODE_TOO_OLD"
 
 
-_INTEGRITY = frozenset({Code.TAMPERED, Code.UNREADABLE, Code.DIVERGED})
+_INTEGRITY = frozenset({Code.TAMPERED, Code.UNREADABLE, Code.DIVERGED, Code.INVARIANT})
 
 
 class Finding(Contract):

@@ -7,6 +7,7 @@ states of one shard at a time. Nothing is written, and nothing that was derived 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from caseway.errors import CasewayError, ConfigError, IntegrityError
 from caseway.hosting.batches import BatchReader
 from caseway.hosting.log import Log, Place
 from caseway.hosting.sealing_host import sealed_places
+from caseway.invariants.published import Published
+from caseway.invariants.watch import Watch
 from caseway.kernel.processor import Card
 from caseway.kernel.snapshot import digest_of_all
 from caseway_audit.verify import (
@@ -33,6 +36,7 @@ from caseway_audit.verify import (
     VerificationReport,
     finding_of,
 )
+from caseway_control.broken import broken_findings
 from caseway_control.log_replay import LogReplay, RegistryReplay, SnapshotCheck, SnapshotClaim
 from caseway_control.roster import CARDS
 
@@ -117,9 +121,7 @@ class Verifier:
             for place in sorted(window):
                 await self._follow(place, window[place])
         await self._finish_trees(check, genesis.shards)
-        await self._replay_registry(genesis)
-        for card in CARDS.values():
-            await self._replay_service(card, genesis)
+        await self._replay_shards(genesis, await self._replay_registry(genesis))
         await self._compare_ends()
         return self._report(genesis, check)
 
@@ -248,34 +250,52 @@ class Verifier:
 
     # -- states -------------------------------------------------------------------------------
 
-    async def _replay_registry(self, genesis: ShardGenesis) -> None:
-        replay = RegistryReplay(genesis)
+    async def _replay_registry(self, genesis: ShardGenesis) -> Published:
+        replay, watch = RegistryReplay(genesis), Watch()
         async for records in self._scan("states", replay.place):
             replay.take(records)
+            watch.see_all(records)
         replay.finish(await self._log.end(replay.place))
         if replay.finding is not None:
             self._findings.append(replay.finding)
+        self._findings.extend(broken_findings(watch.violations, self._findings))
+        return watch.published
 
-    async def _replay_service(self, card: Card[Any], genesis: ShardGenesis) -> None:
+    async def _replay_shards(self, genesis: ShardGenesis, published: Published) -> None:
         """Every shard after the other: only the states of one are held at a time."""
-        cases, sums = 0, []
+        cases: Counter[str] = Counter()
+        sums: dict[str, list[str]] = {name: [] for name in CARDS}
         for shard in range(genesis.shards):
-            place = (card.own.name, shard)
-            replay = LogReplay(place, card, genesis, await self._snapshot(card, shard))
-            async for records in self._scan("states", place):
-                replay.take(records)
-            replay.finish(await self._log.end(place))
-            if replay.finding is not None:
-                self._findings.append(replay.finding)
-            digests = []
-            for case_id, digest in replay.digests():
-                self._on_case(card.service, case_id, digest)
-                digests.append(digest)
-            cases += len(digests)
-            sums.append(digest_of_all(digests))
-            replay.forget()
-            self._replays.append(replay)
-        self._services[card.service] = ServiceDigest(cases=cases, digest=digest_of_all(sums))
+            watch = Watch(published=published)
+            for card in CARDS.values():
+                digests = await self._replay(card, shard, genesis, watch)
+                cases[card.service] += len(digests)
+                sums[card.service].append(digest_of_all(digests))
+            self._findings.extend(broken_findings(watch.violations, self._findings))
+        self._services = {
+            name: ServiceDigest(cases=cases[name], digest=digest_of_all(sums[name]))
+            for name in CARDS
+        }
+
+    async def _replay(
+        self, card: Card[Any], shard: int, genesis: ShardGenesis, watch: Watch
+    ) -> list[str]:
+        """The state digests of one shard of one service; its events are watched on the way."""
+        place = (card.own.name, shard)
+        replay = LogReplay(place, card, genesis, await self._snapshot(card, shard))
+        async for records in self._scan("states", place):
+            replay.take(records)
+            watch.see_all(records)
+        replay.finish(await self._log.end(place))
+        if replay.finding is not None:
+            self._findings.append(replay.finding)
+        digests = []
+        for case_id, digest in replay.digests():
+            self._on_case(card.service, case_id, digest)
+            digests.append(digest)
+        replay.forget()
+        self._replays.append(replay)
+        return digests
 
     async def _snapshot(self, card: Card[Any], shard: int) -> SnapshotClaim | None:
         place = (snapshots(card.service).name, shard)

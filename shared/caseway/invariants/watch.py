@@ -38,16 +38,17 @@ class Watch:
     """Every incremental checker over one namespace, or over one shard of it and the registry.
 
     With `has_inbound` the inbound topics and the dead letters are fed too, and what is consumed
-    has to be answered; without it no answer is remembered.
+    has to be answered; without it no answer is remembered. `published` is the registry of another
+    watch: so one shard after the other can be watched, and forgotten.
     """
 
-    def __init__(self, *, has_inbound: bool = False) -> None:
+    def __init__(self, *, has_inbound: bool = False, published: Published | None = None) -> None:
         self.violations: list[Violation] = []
         self._has_inbound = has_inbound
         self._partitions: dict[tuple[str, int], LogPartition] = {}
         self._damaged: set[tuple[str, int]] = set()
         self._registry_ms = 0
-        self.published = Published(self._report)
+        self.published = published or Published(self._report)
         self.pairs = {
             "admissions": Pairs(partial(judge_admission, self._report)),
             "requests": Pairs(partial(judge_opening, self.published, self._report)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from caseway.contracts import case, topics
 from caseway.contracts.audit import CheckpointSealed
 from caseway.contracts.codec import Event, decode, encode, type_of
+from caseway.contracts.control import DefinitionPublished
 from caseway.contracts.envelope import Envelope, Strength
-from caseway.contracts.fields import Contract, Pin
+from caseway.contracts.fields import Contract
 from caseway.contracts.record import Draft, Record, instant_of
 from caseway.contracts.shard import ShardCommitted, ShardGenesis, SnapshotMarked
 from caseway.contracts.signing import SigningKey
@@ -25,18 +27,22 @@ from caseway.hosting.memory_log import MemoryLog
 from caseway.hosting.sealing_host import sealed_places
 from caseway.kernel.emission import Cause, Emitter
 from caseway.kernel.fold import Fold
+from caseway.kernel.machine import compile_definition
 from caseway.kernel.notes import sign_note
 from caseway.kernel.processor import Card
 from caseway.kernel.snapshot import SnapshotWriter
 from caseway_audit.sealing import Sealer, origin_of
 from caseway_audit.verify import Code, Finding, VerificationReport
+from caseway_control.documents import load_document
 from caseway_control.genesis import found as write_genesis
 from caseway_control.roster import CARDS
 from caseway_control.verification import Anchors, Verifier
 
 KEY = SigningKey("checkpoint:1", bytes(range(32)))
 GENESIS = ShardGenesis(namespace="demo", generation="g1", shards=2, checkpoint_key=KEY.public_text)
-PIN = Pin(name="insurance-claim", version=1, digest="ab" * 32)
+TEXT = (files("caseway_control") / "data/insurance/definition.yaml").read_text(encoding="utf-8")
+DEFINITION: Any = load_document(TEXT, "definition.yaml")
+PIN = compile_definition(DEFINITION).pin
 CASES: Place = ("cases", 0)
 REPORTS: Place = ("agent-reports", 1)
 
@@ -193,6 +199,8 @@ async def honest() -> Stored:
     """Four cases in two services on two shards, reports and offers, three checkpoints."""
     log = MemoryLog(2, lambda: 1_000)
     await write_genesis(log, GENESIS)
+    published = DefinitionPublished(signers=("root:1",), pin=PIN, document=DEFINITION)
+    await log.append([encode("registry", 0, _event(published))])
     intake, router = Scribe(log, CARDS["intake"]), Scribe(log, CARDS["router"])
     other = Scribe(log, CARDS["router"], shard=1)
     sealer, notes = Sealer(), []
@@ -200,7 +208,7 @@ async def honest() -> Stored:
         await intake.commit((f"c-{n}", admitted(n)))
         await router.commit(
             (f"c-{n}", opened(n)),
-            (f"c-{n}", case.PhaseEntered(phase="triage", round=1)),
+            (f"c-{n}", case.PhaseEntered(phase="intake", round=1)),
             positions={"intake/0": intake.next_own},
             with_snapshot=n == 2,
         )
@@ -714,3 +722,24 @@ async def test_an_event_out_of_its_cases_sequence_is_torn() -> None:
 async def test_without_a_genesis_there_is_nothing_to_verify() -> None:
     with pytest.raises(ConfigError, match="caseway init"):
         await verify(Stored(MemoryLog(2, lambda: 0)))
+
+
+# -- what may never happen ------------------------------------------------------------------------
+
+
+async def test_a_log_that_was_written_and_sealed_wrongly_breaks_an_invariant_by_name() -> None:
+    """Every byte is as it was sealed and folded; what it says may never happen all the same."""
+    log = MemoryLog(2, lambda: 1_000)
+    await write_genesis(log, GENESIS)
+    published = DefinitionPublished(signers=("root:1",), pin=PIN, document=DEFINITION)
+    await log.append([encode("registry", 0, _event(published))])
+    leap = case.PhaseEntered(phase="payment", round=1)
+    await Scribe(log, CARDS["intake"]).commit(("c-0", admitted(0)))
+    await Scribe(log, CARDS["router"]).commit(("c-0", opened(0)), ("c-0", leap))
+    await seal(log, Sealer(), 1)
+    report = await verify(Stored(log))
+    (finding,) = report.findings
+    assert (finding.code, finding.place, finding.offset) == (Code.INVARIANT, "cases/0", 3)
+    assert finding.detail == "I21 legal transitions, c-0"
+    assert not report.is_intact
+    assert report.is_complete
