@@ -22,6 +22,7 @@ PURE_ROOMS = (
     "shared/caseway/kernel/",
     "shared/caseway/contracts/",
     "shared/caseway/casefile/",
+    "shared/caseway/invariants/",
 )
 PURE = [path for path in HOUSE if path.relative_to(ROOT).as_posix().startswith(PURE_ROOMS)]
 

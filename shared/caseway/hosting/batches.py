@@ -4,6 +4,10 @@ A commit ends with a `shard.committed` trailer on the own log. Clients are known
 transactions (a late EndTxn commits the first half of the next one), so no reader trusts records
 before their trailer: it takes the `count` records that stand before it and checks their digest.
 Records that no trailer vouches for are dropped and counted; the owner decides them again.
+
+Three invariants are kept here while services run, and a breach halts the shard: I12 continuity
+(`integrity.sequence`), I16 whole transactions (`integrity.torn`, `integrity.digest`), I17 monotone
+fencing (`integrity.epoch`).
 """
 
 from __future__ import annotations
