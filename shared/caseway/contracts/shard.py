@@ -57,14 +57,17 @@ class ParkedInput(Contract):
 
 
 class CaseFaulted(Contract):
-    """Deciding this input failed: the case waits in a named queue, alone, and nothing is lost."""
+    """Deciding this input failed: the case waits in a named queue, alone, and nothing is lost.
+
+    `parked` is null when no input failed but a timer of the case's own.
+    """
 
     TYPE: ClassVar[str] = "case.faulted"
     VERSION: ClassVar[int] = 1
     queue: str
     code: str
     detail: str
-    parked: ParkedInput
+    parked: ParkedInput | None
 
 
 class InputParked(Contract):

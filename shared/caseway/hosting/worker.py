@@ -6,7 +6,6 @@ that fails is faulted alone with its input kept, and everything else becomes eve
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import heapq
 from collections.abc import Sequence
@@ -28,9 +27,10 @@ from caseway.contracts.shard import (
 )
 from caseway.contracts.topics import TopicKind
 from caseway.errors import ContractError, IntegrityError, Unattributable
+from caseway.hosting.parking import describe, park, unpark
 from caseway.kernel.authentication import identify
 from caseway.kernel.emission import HOPS_MAX, Cause, Emitter
-from caseway.kernel.fold import Fold
+from caseway.kernel.fold import Entity, Fold
 from caseway.kernel.identity import coordinates, shard_of
 from caseway.kernel.processor import Actor, Card, Delivery, Input, Step
 from caseway.kernel.registry import Registry
@@ -173,7 +173,7 @@ class Worker(Generic[S]):
             self._redrive(event.data.case_id, event)
             return
         for key in self._touched(event):
-            self._decide(self._registry_delivery(event), TopicKind.LOG, key, None)
+            self._decide(self._fact(event, key), TopicKind.LOG, key, None)
 
     def next_due_ms(self) -> int | None:
         """When `wake` has something to do."""
@@ -189,11 +189,12 @@ class Worker(Generic[S]):
             due = self._card.due_ms(entity.state)
             if due is None or due > now_ms:
                 continue  # what was scheduled has moved or gone meanwhile
-            step = self._card.wake(entity.state, key, now_ms)
             own = self._card.own.name
             place = f"{self.registry.generation}/{own}/{self._shard}/wake/{sequence}"
             actor = f"system:{self._card.service}"
-            self._emit(key, step, Cause(place, now_ms, actor, Strength.SYSTEM))
+            # A clock behind the broker's must not write a time before that of an earlier event.
+            at_ms = max(now_ms, self.greatest_ms)
+            self._wake(key, entity, now_ms, Cause(place, at_ms, actor, Strength.SYSTEM))
             self._consumed = True
 
     # -- helpers ------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ class Worker(Generic[S]):
         entity = self.fold.get(key)
         cause = Cause.of(delivery, kind, self._card.service)
         if entity is not None and entity.fault and record is not None:
-            self._set_aside(key, InputParked(parked=_park(record)), cause)
+            self._set_aside(key, InputParked(parked=park(record)), cause)
             return
         own, others = len(self._own), len(self._others)
         try:
@@ -242,16 +243,27 @@ class Worker(Generic[S]):
         except Exception as error:  # the one guard: a case that fails must not take others along
             del self._own[own:], self._others[others:]
             self.fold.undo(key, entity)
-            if record is None:
-                raise IntegrityError(f"{self._card.service}: {key}: {_describe(error)}") from error
-            self.faults += 1
-            fault = CaseFaulted(
-                queue=FAULT_QUEUE,
-                code=getattr(error, "code", type(error).__name__),
-                detail=_describe(error),
-                parked=_park(record),
-            )
-            self._set_aside(key, fault, cause)
+            parked = park(record if record is not None else self._fact_record(delivery))
+            if entity is not None and entity.fault:
+                self._set_aside(key, InputParked(parked=parked), cause)
+                return
+            self._fault(key, error, parked, cause)
+
+    def _wake(self, key: str, entity: Entity[S], now_ms: int, cause: Cause) -> None:
+        assert entity.state is not None, "what has no state is not due"
+        own, others = len(self._own), len(self._others)
+        try:
+            self._emit(key, self._card.wake(entity.state, key, now_ms), cause)
+        except Exception as error:  # as in `_decide`; nothing is parked, for nothing came in
+            del self._own[own:], self._others[others:]
+            self.fold.undo(key, entity)
+            self._fault(key, error, None, cause)
+
+    def _fault(self, key: str, error: Exception, parked: ParkedInput | None, cause: Cause) -> None:
+        self.faults += 1
+        code = getattr(error, "code", type(error).__name__)
+        fault = CaseFaulted(queue=FAULT_QUEUE, code=code, detail=describe(error), parked=parked)
+        self._set_aside(key, fault, cause)
 
     def _set_aside(self, key: str, data: CaseFaulted | InputParked, cause: Cause) -> None:
         first = _ASIDE + self.fold.next_sequence(key)
@@ -296,23 +308,37 @@ class Worker(Generic[S]):
         entity = self.fold.get(key)
         if entity is None or not entity.fault:
             return
-        delivery = self._registry_delivery(event)
-        cause = Cause.of(delivery, TopicKind.LOG, self._card.service)
+        cause = Cause.of(self._fact(event, key), TopicKind.LOG, self._card.service)
         self._emit(key, Step((CaseResumed(released=len(entity.parked)),)), cause)
         self._consumed = True
         for parked in entity.parked:
+            record = unpark(key, parked)
+            if parked.topic == topics.REGISTRY.name:
+                fact = self._fact(decode(record, is_sole_writer=True), key, parked.offset)
+                self._decide(fact, TopicKind.LOG, key, record)
+                continue
             source = next(i for i in self._card.inputs if i.topic.name == parked.topic)
-            self.take(source, _unpark(key, parked), is_redriven=True)
+            self.take(source, record, is_redriven=True)
 
     def _touched(self, event: Event) -> Sequence[str]:
         keys = sorted(self._card.touched(self.fold.states(), event))
         self._consumed = self._consumed or bool(keys)
         return keys
 
-    def _registry_delivery(self, event: Event) -> Delivery:
-        place = f"{self.registry.generation}/{topics.REGISTRY.name}/0/{self.registry_position - 1}"
+    def _fact(self, event: Event, key: str, offset: int | None = None) -> Delivery:
+        """A registry event as one case hears it; without `offset` it is the one read last."""
+        offset = self.registry_position - 1 if offset is None else offset
+        place = f"{self.registry.generation}/{topics.REGISTRY.name}/0/{offset}"
         actor = Actor(event.envelope.actor, event.envelope.strength)
+        event = event._replace(key=key)
         return Delivery(event, topics.REGISTRY.name, place, self.greatest_ms, actor)
+
+    def _fact_record(self, delivery: Delivery) -> Record:
+        """The record of a registry event, so that a case that fails on it can keep it."""
+        draft = encode(topics.REGISTRY.name, 0, delivery.event)
+        offset = int(delivery.cause.rpartition("/")[2])
+        headers = tuple(draft.headers)
+        return Record(draft.topic, 0, offset, delivery.at_ms, draft.key, draft.value, headers)
 
     def _dead_letter(self, record: Record, error: ContractError) -> None:
         self.dead_letters += 1
@@ -345,17 +371,6 @@ class _TooManyHops(ContractError):
     code = "hops_exceeded"
 
 
-def _describe(error: Exception) -> str:
-    """The error for operators; only our own errors are known to hold no personal data."""
-    if isinstance(error, ContractError | IntegrityError):
-        return str(error)
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else "unknown"
-    return f"{type(error).__name__} in {where}"
-
-
 def _first_hop(event: Event) -> Event:
     return event._replace(envelope=event.envelope._replace(hops=0))
 
@@ -367,27 +382,4 @@ def _check_size(draft: Draft, limit: int) -> None:
     raise ContractError(
         f"a record for {draft.topic} would have {draft.size_bytes} bytes; at most {limit}",
         code="EVENT_TOO_LARGE",
-    )
-
-
-def _park(record: Record) -> ParkedInput:
-    return ParkedInput(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        at_ms=record.at_ms,
-        value=base64.b64encode(record.value or b"").decode(),
-        headers=tuple((n, base64.b64encode(v).decode()) for n, v in record.headers),
-    )
-
-
-def _unpark(key: str, parked: ParkedInput) -> Record:
-    return Record(
-        parked.topic,
-        parked.partition,
-        parked.offset,
-        parked.at_ms,
-        key.encode(),
-        base64.b64decode(parked.value),
-        tuple((n, base64.b64decode(v)) for n, v in parked.headers),
     )

@@ -17,7 +17,7 @@ S = TypeVar("S")
 class Entity(Generic[S]):
     """One case in one service; `sequence` counts its events in that service's log.
 
-    While `parked` holds inputs the case is faulted: they are decided in order after the fix.
+    With a `fault` it waits for a fix; the inputs in `parked` are decided in order after it.
     """
 
     state: S | None
@@ -49,7 +49,8 @@ class Fold(Generic[S]):
         entity = self.get(event.key) or Entity(None)
         data = event.data
         if isinstance(data, CaseFaulted):
-            made = replace(entity, parked=(*entity.parked, data.parked), fault=data.code)
+            parked = entity.parked if data.parked is None else (*entity.parked, data.parked)
+            made = replace(entity, parked=parked, fault=data.code)
         elif isinstance(data, InputParked):
             made = replace(entity, parked=(*entity.parked, data.parked))
         elif isinstance(data, CaseResumed):

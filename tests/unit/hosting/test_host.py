@@ -767,6 +767,54 @@ async def test_a_faulted_case_rings_only_after_it_was_mended() -> None:
     assert await made.words() == ["at-2000", "poison", "rung"]
 
 
+async def test_a_case_that_fails_on_a_registry_event_is_faulted_alone_and_hears_it_later() -> None:
+    made = await world()
+    await made.hear("fragile")
+    await made.hear("b", key=KEYS[1])
+    driven = await Driven(made).rest()
+    await made.publish(AgentQuarantined(agent_id="a1", reason="r", signers=()))
+    await made.registry.barrier()
+    await driven.rest()
+    assert driven.shard.phase is Phase.RUNNING
+    assert await made.words(KEYS[0]) == ["fragile"]
+    assert await made.words(KEYS[1]) == ["b", "told-a1"]
+    await made.publish(FIXED, redrive(KEYS[0]))
+    await made.registry.barrier()
+    await driven.rest()
+    assert await made.words(KEYS[0]) == ["fragile", "told-a1"]
+    ids = [event.envelope.id for event in await made.events()]
+    assert len(ids) == len(set(ids))
+    again = await Driven(made).rest()
+    assert again.digest == driven.digest
+
+
+async def test_a_case_whose_timer_fails_is_faulted_alone_and_rings_after_the_fix() -> None:
+    made = await world()
+    await made.hear("at-2000", "fragile")
+    await made.hear("at-2000", key=KEYS[1])
+    driven = await Driven(made).rest()
+    made.now_ms = 3_000
+    await driven.rest()
+    assert driven.shard.phase is Phase.RUNNING
+    assert await made.words(KEYS[0]) == ["at-2000", "fragile"]
+    assert await made.words(KEYS[1]) == ["at-2000", "rung"]
+    made.now_ms = 6_000
+    await made.publish(redrive(KEYS[0]))
+    await made.registry.barrier()
+    await driven.rest()
+    assert await made.words(KEYS[0]) == ["at-2000", "fragile", "rung"]
+
+
+async def test_a_clock_behind_the_log_writes_no_earlier_time() -> None:
+    made = await world()
+    await made.hear("at-500")  # appended after 1,000 ms of the log's clock
+    made.now_ms = 600
+    await Driven(made).rest()
+    assert await made.words() == ["at-500", "rung"]
+    times = [event.envelope.time for event in await made.events()]
+    assert times == sorted(times)
+
+
 async def test_a_fence_that_fails_is_tried_again() -> None:
     made = await world()
     tries = 0

@@ -63,6 +63,8 @@ def decide(state: Tally | None, delivery: Delivery, registry: Registry) -> Step:
     """Say what was heard; some words do more than that."""
     data = delivery.event.data
     if isinstance(data, AgentQuarantined):
+        if state is not None and "fragile" in state.heard and registry.level < 2:
+            raise ValueError("this word can't bear a fact yet")
         return Step((WithdrawalAdmitted(reason=f"told-{data.agent_id}"),))
     word = data.facts["word"] if isinstance(data, SubmitCase) else getattr(data, "reason", "")
     if word.startswith("poison") and registry.level < 2:
@@ -94,6 +96,13 @@ def evolve(state: Tally | None, event: Event) -> Tally | None:
     return Tally((*state.heard, word), None if word == "rung" else due)
 
 
+def ring(state: Tally, _key: str, now_ms: int) -> Step:
+    """Say that it rang; a fragile one only from its fifth second on."""
+    if "fragile" in state.heard and now_ms < 5_000:
+        raise ValueError("this word can't ring yet")
+    return Step((WithdrawalAdmitted(reason="rung"),))
+
+
 INPUTS = (
     Input(topics.SUBMISSIONS, frozenset({WithdrawCase.TYPE, SubmitCase.TYPE}), needs_barrier=True),
     Input(topics.INTAKE, frozenset({WithdrawalAdmitted.TYPE})),
@@ -109,7 +118,7 @@ CARD: Card[Tally] = Card(
     is_settled=lambda state: "settle" in state.heard,
     touched=lambda states, event: states if isinstance(event.data, AgentQuarantined) else (),
     due_ms=lambda state: state.due_ms,
-    wake=lambda _state, _key, _now_ms: Step((WithdrawalAdmitted(reason="rung"),)),
+    wake=ring,
 )
 # Keys of shard 0, so that a test may name them.
 KEYS = tuple(

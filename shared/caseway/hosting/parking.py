@@ -1,0 +1,45 @@
+"""What a faulted case keeps: its inputs as they came, and what went wrong in safe words."""
+
+from __future__ import annotations
+
+import base64
+
+from caseway.contracts.record import Record
+from caseway.contracts.shard import ParkedInput
+from caseway.errors import ContractError, IntegrityError
+
+
+def describe(error: Exception) -> str:
+    """The error for operators; only our own errors are known to hold no personal data."""
+    if isinstance(error, ContractError | IntegrityError):
+        return str(error)
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else "unknown"
+    return f"{type(error).__name__} in {where}"
+
+
+def park(record: Record) -> ParkedInput:
+    """Keep an input in the log of the case that failed on it, with every byte that came."""
+    return ParkedInput(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        at_ms=record.at_ms,
+        value=base64.b64encode(record.value or b"").decode(),
+        headers=tuple((n, base64.b64encode(v).decode()) for n, v in record.headers),
+    )
+
+
+def unpark(key: str, parked: ParkedInput) -> Record:
+    """The record as it came, under the key of its case."""
+    return Record(
+        parked.topic,
+        parked.partition,
+        parked.offset,
+        parked.at_ms,
+        key.encode(),
+        base64.b64decode(parked.value),
+        tuple((n, base64.b64decode(v)) for n, v in parked.headers),
+    )
