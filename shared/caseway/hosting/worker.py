@@ -203,24 +203,10 @@ class Worker(Generic[S]):
         if kind is TopicKind.LOG:
             event = decode(record, is_sole_writer=True)
             return event, Actor(event.envelope.actor, event.envelope.strength)
-        if Draft(record.topic, 0, record.key, record.value, record.headers).size_bytes > (
-            _EVENT_BYTES_MAX
-        ):
-            raise ContractError(
-                f"a record may have {_EVENT_BYTES_MAX} bytes with key and headers; store large "
-                "evidence and send a reference",
-                code="BODY_TOO_LARGE",
-                where="/",
-            )
+        _check_inbound_size(record)
         event, raw = decode_raw(record)
-        sharded = record.topic != topics.CONTROL.name
-        if sharded and shard_of(record.key or b"", self.registry.shards) != self._shard:
-            raise ContractError(
-                "the key belongs to another partition: set the producer's partitioner to murmur2 "
-                "(librdkafka and kcat: topic.partitioner=murmur2_random)",
-                code="contract.misrouted",
-                where="key",
-            )
+        if record.topic != topics.CONTROL.name:
+            _check_routed(record, self._shard, self.registry.shards)
         return event, identify(event, raw, self.registry)
 
     def _decide(self, delivery: Delivery, kind: TopicKind, key: str, record: Record | None) -> None:
@@ -373,6 +359,27 @@ class _TooManyHops(ContractError):
 
 def _first_hop(event: Event) -> Event:
     return event._replace(envelope=event.envelope._replace(hops=0))
+
+
+def _check_inbound_size(record: Record) -> None:
+    draft = Draft(record.topic, 0, record.key, record.value, record.headers)
+    if draft.size_bytes > _EVENT_BYTES_MAX:
+        raise ContractError(
+            f"a record may have {_EVENT_BYTES_MAX} bytes with key and headers; store large "
+            "evidence and send a reference",
+            code="BODY_TOO_LARGE",
+            where="/",
+        )
+
+
+def _check_routed(record: Record, shard: int, shards: int) -> None:
+    if shard_of(record.key or b"", shards) != shard:
+        raise ContractError(
+            "the key belongs to another partition: set the producer's partitioner to murmur2 "
+            "(librdkafka and kcat: topic.partitioner=murmur2_random)",
+            code="contract.misrouted",
+            where="key",
+        )
 
 
 def _check_size(draft: Draft, limit: int) -> None:
