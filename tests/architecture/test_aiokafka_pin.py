@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from aiokafka import errors
 from aiokafka.producer import sender
+from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
 from aiokafka.protocol import transaction
 
-from caseway.hosting import kafka_log
+from caseway.hosting import kafka_epochs, kafka_log
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +50,7 @@ def test_the_back_off_is_a_global_that_the_client_still_reads() -> None:
     ],
 )
 def test_the_transaction_protocol_is_still_the_first_version(name: str) -> None:
-    """With version 5 a commit would bump the epoch and every figure of the spike would be new."""
+    """What it does not speak we teach it (`hosting/kafka_epochs.py`): EndTxn version 5."""
     versions = {
         vars(struct)["API_VERSION"]
         for struct in vars(transaction).values()
@@ -61,3 +62,24 @@ def test_the_transaction_protocol_is_still_the_first_version(name: str) -> None:
 def test_a_lost_fence_is_an_error_of_its_own() -> None:
     assert issubclass(errors.ProducerFenced, errors.KafkaError)
     assert errors.for_code(errors.InvalidProducerEpoch.errno) is errors.InvalidProducerEpoch
+
+
+async def test_the_client_ends_transactions_with_what_we_taught_it() -> None:
+    """It looks the handler up by its name in its own module, at every end of a transaction."""
+    assert vars(kafka_log)["kafka_epochs"] is kafka_epochs
+    assert sender.EndTxnHandler is kafka_epochs.EpochEndTxnHandler
+    assert "EndTxnHandler" in sender.Sender._do_txn_commit.__code__.co_names
+    manager = TransactionManager("id", 1000)
+    assert manager._pid_and_epoch == PidAndEpoch(-1, -1)
+    assert manager._sequence_numbers == {}
+
+
+@pytest.mark.parametrize(("newest", "version"), [(3, 0), (4, 0), (5, 5), (9, 5)])
+def test_the_newest_version_of_endtxn_that_the_broker_knows_is_sent(
+    newest: int, version: int
+) -> None:
+    request = kafka_epochs.EndTxnRequest("router.0", 7, 3, True).prepare({26: (0, newest)})
+    assert version == request.API_VERSION
+    encoded = request.encode()
+    assert encoded.startswith(b"\x09router.0" if version else b"\x00\x08router.0")
+    assert encoded.endswith(b"\x00\x03\x01\x00" if version else b"\x00\x03\x01")

@@ -71,6 +71,7 @@ DRIVERS = {
     "aiokafka": {
         "shared/caseway/hosting/kafka_admin.py",
         "shared/caseway/hosting/kafka_calls.py",
+        "shared/caseway/hosting/kafka_epochs.py",
         "shared/caseway/hosting/kafka_feed.py",
         "shared/caseway/hosting/kafka_hanging.py",
         "shared/caseway/hosting/kafka_log.py",

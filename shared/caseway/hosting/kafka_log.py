@@ -19,7 +19,7 @@ from aiokafka.producer import sender as aiokafka_sender
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
 from caseway.errors import ContractError, Unavailable
-from caseway.hosting import kafka_admin
+from caseway.hosting import kafka_admin, kafka_epochs
 from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded, record_of, stop
 from caseway.hosting.kafka_feed import KafkaFeed
 from caseway.hosting.kafka_hanging import abort_forgotten
@@ -41,6 +41,7 @@ _BATCH_BYTES = 1_048_576
 # on a quiet machine that takes 1-3 ms, and ten such waits are the latency of a case.
 _RETRY_MS = 5
 aiokafka_sender.BACKOFF_OVERRIDE = 0.001
+kafka_epochs.teach()
 
 
 class KafkaLog:
