@@ -41,6 +41,12 @@ schemas: $(STAMP) ## Write schemas/ and the generated tables of docs/ anew
 bench: $(STAMP) ## Measure both logs in one run, beside their floors
 	$(BIN)/caseway bench
 
+chaos: $(STAMP) ## Torment everything on a real broker: MINUTES=10 CASES=5000 SEED=
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+torn: $(STAMP) ## Try to tear 10,000 transactions with late requests: TRIES= SEED=
+	$(BIN)/python -m tests.chaos.torn $(if $(TRIES),--tries $(TRIES)) $(if $(SEED),--seed $(SEED))
+
 up: ## Start the five services with Kafka, PostgreSQL and Prometheus (needs Docker)
 	docker compose up --build -d
 
@@ -50,4 +56,4 @@ down: ## Stop them
 clean: ## Remove what was made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo test test-fast check lint types floors schemas bench up down clean
+.PHONY: help install demo test test-fast check lint types floors schemas bench chaos torn up down clean
