@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from caseway_control.bench import machine
-from tests.chaos.run import Plan, Report, chaos
+from tests.chaos.run import LANES, Plan, Report, chaos
 
 
 def main() -> int:
@@ -23,11 +23,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=Plan.minutes)
     parser.add_argument("--cases", type=int, default=Plan.cases)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument(
+        "--only", nargs="+", choices=LANES, default=LANES, help="these faults alone"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON alone")
     parser.add_argument("--keep", action="store_true", help="keep the directory with the logs")
     given = parser.parse_args()
     seed = random.randrange(10**6) if given.seed is None else given.seed
-    plan = Plan(minutes=given.minutes, cases=given.cases, seed=seed)
+    plan = Plan(minutes=given.minutes, cases=given.cases, seed=seed, lanes=tuple(given.only))
     began = time.monotonic()
 
     def tell(said: str) -> None:

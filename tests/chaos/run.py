@@ -45,6 +45,9 @@ _PAUSED_S = 6.0
 _ADMIN_S = 10.0
 _ODD = ("poison", "poison", "delete", "move", "stop", "pause", "restore")
 _SUBMITTING = 0.85  # of the time of torment
+LANES = ("kill", "restart", "freeze", "come-and-go", "odd", "proxy")
+# A freeze takes this long by itself, however often they are asked for.
+_FREEZE_TAKES_S = 13.0
 Tell = Callable[[str], None]
 
 
@@ -61,6 +64,7 @@ class Plan:
     come_and_go_s: float = 10.0
     odd_s: float = 9.0
     patience_s: float = 420.0
+    lanes: tuple[str, ...] = LANES
 
     @property
     def seconds(self) -> float:
@@ -69,13 +73,15 @@ class Plan:
 
     def least(self) -> dict[str, int]:
         """Fewer than this, and the run proves nothing: about two thirds of what is drawn."""
-        return {
-            "kills": int(self.seconds / self.kill_s * 0.7),
-            "broker restarts": int(self.seconds / self.restart_s * 0.8),
-            "freezes": int(self.seconds / self.freeze_s * 0.6),
-            "comings and goings": int(self.seconds / self.come_and_go_s * 0.6),
-            "proxy faults": int(self.seconds),
+        freeze_s = max(self.freeze_s, _FREEZE_TAKES_S)
+        least = {
+            "kill": ("kills", self.seconds / self.kill_s * 0.7),
+            "restart": ("broker restarts", self.seconds / self.restart_s * 0.8),
+            "freeze": ("freezes", self.seconds / freeze_s * 0.6),
+            "come-and-go": ("comings and goings", self.seconds / self.come_and_go_s * 0.6),
+            "proxy": ("proxy faults", self.seconds),
         }
+        return {least[lane][0]: int(least[lane][1]) for lane in self.lanes if lane in least}
 
 
 @dataclass(slots=True)
@@ -124,6 +130,7 @@ class Run:
         self._tell = tell
         self._did = self.report.did
         self._decks: dict[str, list[Any]] = {}
+        self._begun: set[asyncio.Future[Any]] = set()
         self._gauges = Gauges(broker.bootstrap, _watched(stage.namespace))
 
     # -- lanes --------------------------------------------------------------------------------
@@ -131,17 +138,20 @@ class Run:
     async def torment(self) -> None:
         """All lanes until the time is over; then everything that was stopped runs again."""
         plan = self.plan
-        lanes = [
-            self._lane("kill", plan.kill_s, self._kill),
-            self._lane("restart", plan.restart_s, self._restart_broker),
-            self._lane("freeze", plan.freeze_s, self._freeze),
-            self._lane("come and go", plan.come_and_go_s, self._come_and_go),
-            self._lane("odd", plan.odd_s, self._odd),
+        faults = {
+            "kill": (plan.kill_s, self._kill),
+            "restart": (plan.restart_s, self._restart_broker),
+            "freeze": (plan.freeze_s, self._freeze),
+            "come-and-go": (plan.come_and_go_s, self._come_and_go),
+            "odd": (plan.odd_s, self._odd),
+        }
+        lanes = [self._lane(name, *faults[name]) for name in plan.lanes if name in faults]
+        lanes += [
             self._progress(),
             self._crowd.submit(plan.cases, plan.seconds * _SUBMITTING),
         ]
         began = time.monotonic()
-        self._farm.foul(is_foul=True)
+        self._farm.foul(is_foul="proxy" in plan.lanes)
         tasks = [asyncio.create_task(lane) for lane in lanes]
         done, going = await asyncio.wait(
             tasks[:-1], timeout=plan.seconds, return_when="FIRST_EXCEPTION"
@@ -150,6 +160,7 @@ class Run:
         for task in done:
             task.result()
         await _ended(going)
+        await asyncio.gather(*self._begun)
         await tasks[-1]
         self._calm()
         self.report.torment_s = time.monotonic() - began
@@ -172,6 +183,13 @@ class Run:
             deck.extend(chosen.sample(list(every), len(every)))
         return deck.pop()
 
+    async def _whole(self, work: Awaitable[Any]) -> None:
+        """Do it to its end, even when the time of torment ends before: half a restart is none."""
+        begun = asyncio.ensure_future(work)
+        self._begun.add(begun)
+        begun.add_done_callback(self._begun.discard)
+        await asyncio.shield(begun)
+
     async def _kill(self, chosen: random.Random) -> None:
         """SIGKILL, every other time while the victim stands at a named point of a commit."""
         name = chosen.choice([n for n in LASTING if not self._stage.busy[n].locked()] or LASTING)
@@ -192,13 +210,16 @@ class Run:
     async def _restart_broker(self, chosen: random.Random) -> None:
         self._gauges.outage()
         if chosen.random() < 0.5:
-            await asyncio.to_thread(self._broker.kill)
-            await asyncio.to_thread(self._broker.start)
+            await self._whole(asyncio.to_thread(self._lose_broker))
             self._did["broker kills"] += 1
         else:
-            await asyncio.to_thread(self._broker.restart)
+            await self._whole(asyncio.to_thread(self._broker.restart))
         self._did["broker restarts"] += 1
         self._gauges.is_broker_down = False
+
+    def _lose_broker(self) -> None:
+        self._broker.kill()
+        self._broker.start()
 
     async def _freeze(self, chosen: random.Random) -> None:
         """SIGSTOP beyond the session, so that another takes over and the sleeper wakes a zombie."""
@@ -215,11 +236,11 @@ class Run:
             self._did["freezes"] += 1
             if standby in STANDBYS:
                 await asyncio.sleep(_FROZEN_S / 2)  # both are there, and the group shares out anew
-                await self._stage.leave(standby)
+                await self._whole(self._stage.leave(standby))
 
     async def _come_and_go(self, _chosen: random.Random) -> None:
         if self._stage.runs(COMING_AND_GOING):
-            await self._stage.leave(COMING_AND_GOING)
+            await self._whole(self._stage.leave(COMING_AND_GOING))
         else:
             self._stage.start(COMING_AND_GOING)
         self._did["comings and goings"] += 1
@@ -230,11 +251,14 @@ class Run:
             case "poison":
                 await self._crowd.poison()
             case "delete" | "move":
-                await asyncio.to_thread(self._spoil_offsets, chosen, is_deleted=what == "delete")
+                spoiling = asyncio.to_thread(
+                    self._spoil_offsets, chosen, is_deleted=what == "delete"
+                )
+                await self._whole(spoiling)
             case "stop":
-                await asyncio.to_thread(self._rows.interrupt)
+                await self._whole(asyncio.to_thread(self._rows.interrupt))
             case "restore":
-                await asyncio.to_thread(self._rows.restore)
+                await self._whole(asyncio.to_thread(self._rows.restore))
             case "pause":
                 self._rows.pause(signal.SIGSTOP)
                 try:

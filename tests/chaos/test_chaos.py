@@ -16,14 +16,14 @@ from tests.chaos.run import Plan, chaos
 
 # About what the ten minutes do in each of theirs, on half of the cases.
 SHORT = {
-    "minutes": 0.4,
-    "cases": 60,
+    "minutes": 0.33,
+    "cases": 40,
     "kill_s": 4.0,
-    "restart_s": 14.0,
+    "restart_s": 11.0,
     "freeze_s": 5.0,
     "come_and_go_s": 6.0,
     "odd_s": 3.5,
-    "patience_s": 60.0,
+    "patience_s": 90.0,
 }
 
 
