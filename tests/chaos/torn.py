@@ -219,6 +219,7 @@ def read_all(bootstrap: str, topic: str, partition: int) -> list[Record]:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end of an empty partition is told at the first answer
         }
     )
     records: list[Record] = []
