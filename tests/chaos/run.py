@@ -43,6 +43,7 @@ _FROZEN_S = 8.0
 _POINT_WAIT_S = 4.0
 _PAUSED_S = 6.0
 _ADMIN_S = 10.0
+_STILL_S = 3.0
 _ODD = ("poison", "poison", "delete", "move", "stop", "pause", "restore")
 _SUBMITTING = 0.85  # of the time of torment
 LANES = ("kill", "restart", "freeze", "come-and-go", "odd", "proxy")
@@ -318,6 +319,7 @@ class Run:
             began = time.monotonic()
             await self._until_closed()
             report.closed_after_s = time.monotonic() - began
+            await self._until_still()
         finally:
             await _ended(beside)
         self._count()
@@ -334,6 +336,17 @@ class Run:
             self._stage.revive()
             self._tell(f"peace: closed {len(crowd.closed)} of {len(crowd.submitted)}")
             await asyncio.sleep(1)
+
+    async def _until_still(self) -> None:
+        """Every service is ready and no log grew for a while: what follows a closing is done."""
+        deadline = time.monotonic() + self.plan.patience_s
+        ends, since = None, time.monotonic()
+        while time.monotonic() < deadline and time.monotonic() - since < _STILL_S:
+            ready = [await asyncio.to_thread(self._stage._is_ready, name) for name in LASTING]
+            now = {p: e for p, e in self._gauges.ends.items() if not p.topic.endswith(".audit")}
+            if now != ends or not all(ready):
+                ends, since = now, time.monotonic()
+            await asyncio.sleep(0.2)
 
     def _count(self) -> None:
         report, gauges, stage, rows = self.report, self._gauges, self._stage, self._rows
