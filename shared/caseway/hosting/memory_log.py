@@ -1,27 +1,20 @@
 """A model of Kafka in one process, with the behaviours that lose data when one forgets them.
 
-Offsets have gaps: every commit and every abort leaves a marker in each partition that it touched,
-and aborted records keep theirs. A commit's outcome can stay unknown. A stale writer is fenced. The
-same conformance suite holds it to what the real broker does; the simulator runs on it.
+What the broker does is in `memory_broker`, which the simulator runs on too; here are the waiting
+and the sharing out. The same conformance suite holds it to what the real broker does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import bisect
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
 
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import Topic
-from caseway.errors import ContractError, Fenced, Unavailable
+from caseway.errors import Fenced, Unavailable
 from caseway.hosting.log import Bounds, Chunk, Feed, Membership, Place, TopicFacts, Writer
-
-RECORD_BYTES_MAX = 1_047_552
-_SCAN_RECORDS = 1_000
-
-Failure = Literal["lost", "unknown", "torn"]
+from caseway.hosting.memory_broker import Failure, MemoryBroker, check_sizes
 
 
 class MemoryLog:
@@ -29,11 +22,7 @@ class MemoryLog:
 
     def __init__(self, shards: int, now_ms: Callable[[], int]) -> None:
         self.shards = shards
-        self._now_ms = now_ms
-        self._records: dict[Place, list[Record]] = {}
-        self._ends: dict[Place, int] = {}
-        self._last_ms: dict[Place, int] = {}
-        self._epochs: dict[tuple[str, int], int] = {}
+        self.broker = MemoryBroker(now_ms, self._wake)
         self._topics: dict[str, Topic] = {}
         self._feeds: set[MemoryFeed] = set()
         self._members: dict[str, list[MemoryMembership]] = {}
@@ -50,95 +39,47 @@ class MemoryLog:
     async def fence(self, service: str, shard: int) -> Writer:
         """Raise the epoch; the writer before can commit nothing more."""
         await asyncio.sleep(0)
-        epoch = self._epochs[service, shard] = self._epochs.get((service, shard), 0) + 1
-        return MemoryWriter(self, service, shard, epoch)
+        return MemoryWriter(self, service, shard, self.broker.fence(service, shard))
 
     async def append(self, drafts: Sequence[Draft]) -> Sequence[tuple[int, int]]:
         """Append without a transaction: no marker follows."""
-        _check_sizes(drafts)
+        check_sizes(drafts)
         await asyncio.sleep(0)
-        return self._put(drafts, is_transaction=False)
+        return self.broker.append(drafts)
 
     def commit(self, writer: MemoryWriter, drafts: Sequence[Draft]) -> int:
         """What the broker does with a transaction of this writer."""
-        if self._epochs[writer.service, writer.shard] != writer.epoch:
-            raise Fenced(f"{writer.service}/{writer.shard} has another owner")
         failure, self._failure = self._failure, None
-        if failure == "lost":
-            self._abort(drafts)
-            raise Unavailable("commit: no answer")
-        if failure == "torn":
-            self._put(drafts[: len(drafts) // 2], is_transaction=True)
-            raise Unavailable("commit: no answer")
-        given = self._put(drafts, is_transaction=True)
-        if failure == "unknown":
-            raise Unavailable("commit: no answer")
-        return given[-1][0]
+        try:
+            return self.broker.commit(writer.service, writer.shard, writer.epoch, drafts, failure)
+        except Fenced:
+            self._failure = failure  # meant for a commit that the broker takes up
+            raise
 
-    def _put(self, drafts: Sequence[Draft], *, is_transaction: bool) -> list[tuple[int, int]]:
-        given = []
-        places = {(draft.topic, draft.partition) for draft in drafts}
-        for draft in drafts:
-            place = (draft.topic, draft.partition)
-            at_ms = self._last_ms[place] = max(self._last_ms.get(place, 0), self._now_ms())
-            offset = self._ends.get(place, 0)
-            self._ends[place] = offset + 1
-            self._records.setdefault(place, []).append(
-                Record(
-                    draft.topic,
-                    draft.partition,
-                    offset,
-                    at_ms,
-                    draft.key,
-                    draft.value,
-                    tuple(draft.headers),
-                )
-            )
-            given.append((offset, at_ms))
-        if is_transaction:
-            self._mark(places)
+    def _wake(self, _places: Iterable[Place]) -> None:
         for feed in self._feeds:
             feed.wake()
-        return given
-
-    def _abort(self, drafts: Sequence[Draft]) -> None:
-        """Aborted records are not read, and their offsets are gone all the same."""
-        for draft in drafts:
-            place = (draft.topic, draft.partition)
-            self._ends[place] = self._ends.get(place, 0) + 1
-        self._mark({(draft.topic, draft.partition) for draft in drafts})
-
-    def _mark(self, places: Iterable[Place]) -> None:
-        """The end of a transaction takes one offset in every partition that it touched."""
-        for place in places:
-            self._ends[place] += 1
 
     # -- reading ------------------------------------------------------------------------------
 
     async def scan(self, place: Place, start: int) -> Chunk:
         """Committed records from `start` on."""
         await asyncio.sleep(0)
-        records = self.read(place, start)[:_SCAN_RECORDS]
-        end = self._ends.get(place, 0)
-        is_all = len(records) < _SCAN_RECORDS
-        next_offset = max(start, end) if is_all else records[-1].offset + 1
-        return Chunk(records, next_offset, next_offset >= end)
+        return self.broker.scan(place, start)
 
     def read(self, place: Place, start: int, key: bytes | None = None) -> list[Record]:
         """All committed records of a partition from `start` on, of one key if given."""
-        records = self._records.get(place, [])
-        first = bisect.bisect_left(records, start, key=lambda record: record.offset)
-        return [r for r in records[first:] if key is None or r.key == key]
+        return self.broker.read(place, start, key)
 
     async def bounds(self, place: Place) -> Bounds:
         """Nothing is ever deleted here."""
         await asyncio.sleep(0)
-        return Bounds(0, self._ends.get(place, 0))
+        return Bounds(0, self.broker.end(place))
 
     async def end(self, place: Place) -> int:
         """The next offset."""
         await asyncio.sleep(0)
-        return self._ends.get(place, 0)
+        return self.broker.end(place)
 
     async def feed(self) -> Feed:
         """A reader."""
@@ -212,7 +153,7 @@ class MemoryWriter:
         if self._is_dead:
             raise Unavailable("this writer failed before; take over again")
         assert drafts, "a commit holds at least its trailer"
-        _check_sizes(drafts)
+        check_sizes(drafts)
         await asyncio.sleep(0)
         try:
             return self._log.commit(self, drafts)
@@ -315,13 +256,3 @@ class MemoryMembership:
     async def close(self) -> None:
         """Leave."""
         self._log.leave(self)
-
-
-def _check_sizes(drafts: Sequence[Draft]) -> None:
-    for draft in drafts:
-        if draft.is_beyond(RECORD_BYTES_MAX):
-            raise ContractError(
-                f"a record for {draft.topic} has {draft.size_bytes} bytes; at most "
-                f"{RECORD_BYTES_MAX}: store large evidence and send a reference",
-                code="RECORD_TOO_LARGE",
-            )

@@ -25,7 +25,7 @@ from caseway.hosting.effects import (
     Wait,
 )
 from caseway.hosting.host import Limits, Phase
-from caseway.hosting.memory_log import Failure
+from caseway.hosting.memory_broker import Failure
 from tests.unit.hosting.toy import (
     CARD,
     FAILINGS,
@@ -416,12 +416,12 @@ async def test_a_hole_after_the_snapshot_halts_the_shard() -> None:
     for number in range(2):
         await made.hear(f"tail-{number}")
         await driven.rest()
-    records = made.log._records[OWN]
+    records = made.log.broker.records[OWN]
     marker = [r for r in made.log.read(SNAPSHOTS, 0) if r.key == b"~marker"][-1]
     start = int(re.search(rb'"log_offset":(\d+)', marker.value or b"").group(1))  # type: ignore[union-attr]
     tail = [r for r in records if r.offset >= start]
     after = next(n for n, r in enumerate(tail) if r.key == b"cases/0") + 1
-    made.log._records[OWN] = [r for r in records if r.offset < start] + tail[after:]
+    made.log.broker.records[OWN] = [r for r in records if r.offset < start] + tail[after:]
     halted = await Driven(made, limits=SNAPPING).rest()
     assert halted.shard.phase is Phase.HALTED
     assert "integrity.sequence" in halted.shard.halt_reason
@@ -593,7 +593,7 @@ async def test_a_damaged_own_log_halts_the_shard_and_nothing_is_written(damage: 
     for number in range(3):
         await made.hear(f"{number}")
         await driven.rest()
-    records = made.log._records[OWN]
+    records = made.log.broker.records[OWN]
     assert [record.offset for record in records] == [0, 1, 2, 4, 5, 7, 8]
     if damage == "missing":
         del records[3]

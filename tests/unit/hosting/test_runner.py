@@ -257,7 +257,7 @@ async def test_a_halted_shard_takes_nothing_more_and_its_neighbour_goes_on() -> 
     await send(world, "a")
     async with running(made_runner(world)):
         await until_heard(world, "a")
-    del world.log._records[OWN][1]
+    del world.log.broker.records[OWN][1]
     runner = made_runner(world)
     async with running(runner):
         await eventually(lambda: Phase.HALTED in [shard.phase for shard in runner.shards])
