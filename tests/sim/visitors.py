@@ -1,0 +1,195 @@
+"""Those who come from outside: submitters with claims and second thoughts, operators, vandals."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from caseway.contracts.record import Draft
+from caseway.kernel.identity import case_id_of, shard_of
+from tests.sim.founding import AGENTS, CURRENCY, DEFINITION, NAMESPACE, PEOPLE, key_of
+
+if TYPE_CHECKING:
+    from tests.sim.post import Post
+    from tests.sim.world import World
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+SOURCE = "portal"
+ROOTS = ("root:1", "root:2")
+# Half of all claims lie where one cent decides who decides.
+EDGES = ("4999.99", "5000.00", "24999.99", "25000.00", "99999.99", "100000.00", "500000.00")
+EDGES += ("500000.01", "0.00", "75000.00")
+_KINDS = ("collision", "theft", "fire", "water", "storm", "glass", "liability")
+
+
+class Submitters:
+    """One claim for each case of the plan, submitted somewhere in its days."""
+
+    def __init__(self, world: World, post: Post) -> None:
+        self.world, self.post = world, post
+        self.cases: dict[str, int] = {}
+        for number in world.plan.cases:
+            chance = world.chance.stream(f"case/{number}")
+            case = case_id_of(NAMESPACE, SOURCE, f"K-{number}")
+            self.cases[case] = number
+            world.at(chance.uniform(0, world.plan.days * DAY), self._submit, case, chance)
+
+    def _submit(self, case: str, chance: Random) -> None:
+        world = self.world
+        facts: dict[str, Any] = {
+            "claimant": _person(chance),
+            "payee": _person(chance),
+            "amount": self._amount(chance),
+            "incident_kind": chance.choice(_KINDS),
+            "fraud_reported": chance.random() < 0.1,
+        }
+        self._say(case, "case.submit", definition=DEFINITION, facts=facts)
+        if world.faults.strikes("conflict"):
+            other = {**facts, "payee": _person(chance)}
+            self._later(chance, case, "case.submit", definition=DEFINITION, facts=other)
+        if world.faults.strikes("amend"):
+            for _ in range(chance.randint(1, 3)):
+                changes = chance.choice(
+                    (
+                        {"payee": _person(chance)},
+                        {"amount": self._amount(chance)},
+                        {"fraud_reported": True},
+                        {"incident_kind": chance.choice(_KINDS)},
+                        {"amount": {"amount": "12,50", "currency": CURRENCY}},
+                    )
+                )
+                self._later(chance, case, "case.amend", changes=changes, reason="corrected")
+        if world.faults.strikes("withdraw"):
+            self._later(chance, case, "case.withdraw", reason="settled elsewhere")
+
+    def _later(self, chance: Random, case: str, kind: str, **fields: Any) -> None:
+        span = chance.choice((5 * MINUTE, 3 * HOUR, 3 * DAY))
+        self.world.at(chance.uniform(0, span), lambda: self._say(case, kind, **fields))
+
+    def _say(self, case: str, kind: str, **fields: Any) -> None:
+        key = f"K-{self.cases[case]}"
+        self.post.submit(case, kind, source=SOURCE, key=key, **fields)
+
+    def _amount(self, chance: Random) -> dict[str, str]:
+        amount = chance.choice(EDGES)
+        if chance.random() < 0.5:
+            amount = f"{10 ** chance.uniform(1, 6):.2f}"
+        return {"amount": self.world.plan.amount or amount, "currency": CURRENCY}
+
+
+class Operators:
+    """Changes of what is in force, in mid-flight; all of it is undone when the world is healed."""
+
+    def __init__(self, world: World, post: Post) -> None:
+        self.world, self.post = world, post
+        self._chance = world.chance.stream("operators")
+        self._undone: list[Any] = []
+        for kind in world.plan.controls:
+            when = self._chance.uniform(0, max(world.plan.days * DAY, HOUR))
+            world.at(when, self._change, kind)
+
+    def heal(self) -> None:
+        """Undo what still stands."""
+        for undo in self._undone:
+            undo()
+
+    def _change(self, kind: str) -> None:
+        if self.world.is_healed:
+            return
+        self.world.counts[f"control: {kind}"] += 1
+        chance = self._chance
+        if kind == "quarantine":
+            agent = chance.choice(list(AGENTS))
+            fields = {"agent_id": agent, "reason": "odd results"}
+            self._do("agent.quarantine", "agent.release", f"agent/{agent}", fields, fields, DAY)
+        elif kind == "halt":
+            fields = {"reason": "drill"}
+            key = f"namespace/{NAMESPACE}"
+            self._do("namespace.halt", "namespace.resume", key, fields, fields, 20 * MINUTE)
+        elif kind == "dismiss":
+            person = chance.choice([n for n, r in PEOPLE.items() if r[0] != "operator"])
+            public = key_of(f"person:{person}").public_text
+            card = {"person_id": person, "roles": (), "public_key": public}
+            again = {"card": {**card, "roles": PEOPLE[person]}}
+            key = f"person/{person}"
+            self._do("person.appoint", "person.appoint", key, {"card": card}, again, 10 * DAY)
+        else:
+            fields = {"agent_id": chance.choice(list(AGENTS)), "reason": "because I can"}
+            key = f"agent/{fields['agent_id']}"
+            self.post.control("agent.quarantine", key, ("person:mallory",), **fields)
+
+    def _do(
+        self, kind: str, undo: str, key: str, fields: Any, back: Any, span_ms: int
+    ) -> None:
+        self.post.control(kind, key, ROOTS, **fields)
+        restore = lambda: self.post.control(undo, key, ROOTS, **back)  # noqa: E731
+        self._undone.append(restore)
+        self.world.at(self._chance.uniform(MINUTE, span_ms), restore)
+
+
+class Vandals:
+    """Records that nobody can interpret, on every inbound topic."""
+
+    def __init__(self, world: World, post: Post) -> None:
+        self.world, self.post = world, post
+        self._chance = world.chance.stream("vandals")
+        self.drafts = 0
+        for _ in range(4 * len(world.plan.cases)):
+            if world.faults.strikes("poison"):
+                world.at(self._chance.uniform(0, world.plan.days * DAY + HOUR), self._throw)
+
+    def _throw(self) -> None:
+        chance = self._chance
+        topic = chance.choice(("submissions", "agent-reports", "decisions", "control"))
+        kind = chance.choice(
+            {
+                "submissions": ("case.submit", "case.withdraw"),
+                "agent-reports": ("task.complete", "task.claim"),
+                "decisions": ("gate.decide",),
+                "control": ("agent.release",),
+            }[topic]
+        )
+        fields = {"source": SOURCE, "key": "K-0", "reason": "x", "namespace": NAMESPACE}
+        good = self.post.letter(topic, "c-nobody", kind, fields, ())
+        self.world.counts["poison"] += 1
+        self.post.carry(self._spoilt(good), "vandal")
+
+    def _spoilt(self, good: Draft) -> Draft:
+        chance, headers = self._chance, dict(good.headers)
+        values = (
+            b"",
+            b"{",
+            b"[]",
+            b'{"a":NaN}',
+            b'{"a":1e400}',
+            b"\xff\xfe",
+            b'{"a":1,"a":2}',
+            b"[" * 5_000,
+            b'{"a":' + b"9" * 5_000 + b"}",
+            b'{"a":"\\ud800"}',
+            b'{"a":' * 60 + b"1" + b"}" * 60,
+            b'{"namespace":"sim"}',
+        )
+        how = chance.randrange(len(values) + 7)
+        if how < len(values):
+            return good._replace(value=values[how])
+        odd: tuple[Any, ...] = (
+            {"ce_type": b"case.unheard-of"},
+            {"ce_type": b"task.granted", "ce_dataschema": b""},
+            {"ce_dataschema": b"urn:caseway:schema:case.submit:99"},
+            {"ce_id": b""},
+            {"ce_dssematerial": b"bm9uc2Vuc2U="},
+            {"ce_source": b"\xff\xff"},
+        )
+        if how - len(values) < len(odd):
+            changed = {**headers, **odd[how - len(values)]}
+            return good._replace(headers=tuple(changed.items()))
+        shards = self.world.plan.shards
+        if good.topic != "control" and shards > 1:
+            wrong = (shard_of(b"c-nobody", shards) + 1) % shards
+            return good._replace(partition=wrong)
+        return good._replace(key=None)
+
+
+def _person(chance: Random) -> str:
+    return f"person-{chance.getrandbits(64):016x}"
