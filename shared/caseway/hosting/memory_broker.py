@@ -27,6 +27,7 @@ Failure = Literal["lost", "unknown", "torn", "open"]
 class _Open(NamedTuple):
     """A transaction whose records have their offsets, and whose end nobody has seen."""
 
+    epoch: int
     records: list[Record]
     first: dict[Place, int]
 
@@ -87,7 +88,7 @@ class MemoryBroker:
         for record in records:
             first.setdefault((record.topic, record.partition), record.offset)
         if failure == "open":
-            self._open[service, shard] = _Open(records, first)
+            self._open[service, shard] = _Open(epoch, records, first)
             raise Unavailable("commit: no answer")
         self._mark(first)
         if failure != "lost":
@@ -105,6 +106,11 @@ class MemoryBroker:
         if is_commit:
             self._show(left.records)
         self._on_growth(left.first)  # what lay behind it can be read now
+
+    def has_open(self, service: str, shard: int, epoch: int | None = None) -> bool:
+        """Whether a transaction of this shard is open, of the owner of this epoch if given."""
+        left = self._open.get((service, shard))
+        return left is not None and epoch in (None, left.epoch)
 
     def _stamp(self, drafts: Sequence[Draft]) -> list[Record]:
         """Offset and append time for each; times never fall within a partition."""

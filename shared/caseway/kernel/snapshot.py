@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -33,12 +34,18 @@ _PACK_BYTES = 400_000
 _ENTRY_BYTES_MAX = 1_000_000
 
 
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Made once for a type: it takes milliseconds, which every takeover would spend again."""
+    return TypeAdapter(kind)
+
+
 class StateCodec(Generic[S]):
     """The canonical bytes of an entity: same state, same bytes, on every machine."""
 
     def __init__(self, card: Card[S]) -> None:
-        self._state: TypeAdapter[Any] = TypeAdapter(card.state_type)
-        self._parked: TypeAdapter[Any] = TypeAdapter(tuple[ParkedInput, ...])
+        self._state = _adapter(card.state_type)
+        self._parked = _adapter(tuple[ParkedInput, ...])
 
     def encode(self, entity: Entity[S]) -> bytes:
         """One JSON line: sequence, fault, parked inputs, state."""
