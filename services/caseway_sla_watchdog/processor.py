@@ -45,7 +45,8 @@ def _timer(request: TimerRequest, delivery: Delivery) -> Timer:
         due_ms = millis_of(request.due_at)
     else:
         assert request.after_s is not None, "the contract holds one of both"
-        due_ms = delivery.at_ms + request.after_s * _MS_PER_S
+        # Not `at_ms`: what came from another topic before it must not move this timer.
+        due_ms = delivery.appended_ms + request.after_s * _MS_PER_S
     return Timer(
         timer_id=request.timer_id,
         kind=request.kind,

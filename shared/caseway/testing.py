@@ -223,7 +223,7 @@ def _delivery(
     record = _record(given, encode(topic, 0, Event(key, envelope, data)))
     event = decode(record, is_sole_writer=kind is TopicKind.LOG)
     assert event.data == data, _difference((data,), (event.data,))
-    return Delivery(event, topic, coordinates("g1", record), given.at_ms, actor)
+    return Delivery(event, topic, coordinates("g1", record), given.at_ms, actor, record.at_ms)
 
 
 def _record(given: Given[Any], draft: Draft) -> Record:

@@ -160,7 +160,7 @@ class Worker(Generic[S]):
             )
             return
         cause = coordinates(self.registry.generation, record)
-        delivery = Delivery(event, record.topic, cause, self.greatest_ms, actor)
+        delivery = Delivery(event, record.topic, cause, self.greatest_ms, actor, record.at_ms)
         if is_redriven:
             # A person stands between: what went round too often may go on.
             delivery = delivery._replace(event=_first_hop(event))
@@ -316,8 +316,8 @@ class Worker(Generic[S]):
         offset = self.registry_position - 1 if offset is None else offset
         place = f"{self.registry.generation}/{topics.REGISTRY.name}/0/{offset}"
         actor = Actor(event.envelope.actor, event.envelope.strength)
-        event = event._replace(key=key)
-        return Delivery(event, topics.REGISTRY.name, place, self.greatest_ms, actor)
+        event, now_ms = event._replace(key=key), self.greatest_ms
+        return Delivery(event, topics.REGISTRY.name, place, now_ms, actor, now_ms)
 
     def _fact_record(self, delivery: Delivery) -> Record:
         """The record of a registry event, so that a case that fails on it can keep it."""

@@ -47,13 +47,18 @@ class Actor:
 
 
 class Delivery(NamedTuple):
-    """One input as `decide` sees it; `at_ms` is its append time, never before an earlier one's."""
+    """One input as `decide` sees it.
+
+    `at_ms` is the time of what is decided: the append time of the record, but never before that
+    of an earlier one. `appended_ms` is the record's own, which everybody can read from the log.
+    """
 
     event: Event
     topic: str
     cause: str
     at_ms: int
     actor: Actor
+    appended_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class StateCodec(Generic[S]):
     """The canonical bytes of an entity: same state, same bytes, on every machine."""
 
     def __init__(self, card: Card[S]) -> None:
-        self._state = _adapter(card.state_type)
+        self._state = _adapter(card.state_type)  # type: ignore[arg-type]
         self._parked = _adapter(tuple[ParkedInput, ...])
 
     def encode(self, entity: Entity[S]) -> bytes:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from caseway.contracts.case import CaseClosed, TaskCancelled, TaskOpened
 from caseway.contracts.catalog import CATALOG
+from caseway.contracts.codec import Event, decode, encode
 from caseway.contracts.deadline import (
     SlaBreached,
     Timed,
@@ -23,10 +24,12 @@ from caseway.contracts.deadline import (
     TimerWarned,
 )
 from caseway.contracts.decision import GateRetired
+from caseway.contracts.envelope import Envelope
 from caseway.contracts.fields import Contract
-from caseway.contracts.record import instant_of
+from caseway.contracts.record import Record, instant_of
 from caseway.errors import IntegrityError
-from caseway.testing import Given
+from caseway.hosting.worker import Worker
+from caseway.testing import Given, registry_of
 from caseway_sla_watchdog.service import CARD
 from caseway_sla_watchdog.state import Deadlines
 
@@ -95,6 +98,25 @@ def test_a_span_runs_from_the_append_time_of_the_record_that_asks() -> None:
             )
         )
     )
+
+
+def test_what_came_from_another_topic_before_it_moves_no_span() -> None:
+    """Found by the simulator: after an outage every lease ran as much longer as it had lasted."""
+    worker = Worker(CARD, 0, registry_of())
+    told = [("approvals", 90_000, sla(7_200, None)), ("cases", 5_000, wanted(after_s=60))]
+    for topic, after_ms, timer in told:
+        source = next(each for each in CARD.inputs if each.topic.name == topic)
+        envelope = Envelope("e-1", "/test", TaskOpened.TYPE, TaskOpened.VERSION)
+        data: Contract = asking(timer)
+        if topic == "approvals":
+            data = GateRetired(gate_id="gate-1", revision=1, reason="x", timers=(timer,))
+            envelope = envelope._replace(type=GateRetired.TYPE, version=GateRetired.VERSION)
+        draft = encode(topic, 0, Event("c-1", envelope, data))
+        worker.take(source, Record(topic, 0, 0, T0 + after_ms, *draft[2:]))
+    own, _ = worker.drafts()
+    armed = decode(Record("deadlines", 0, 0, T0, *own[-1][2:]), is_sole_writer=True).data
+    assert isinstance(armed, TimersUpdated)
+    assert armed.armed[0].due_at == instant_of(T0 + 65 * SECOND)
 
 
 def test_an_instant_is_kept_as_it_was_given_and_names_who_asked() -> None:

@@ -235,7 +235,7 @@ class City:
         self, name: str, record: Record, event: Event, kind: TopicKind, actor: Actor
     ) -> None:
         place = coordinates("g1", record)
-        delivery = Delivery(event, record.topic, place, record.at_ms, actor)
+        delivery = Delivery(event, record.topic, place, record.at_ms, actor, record.at_ms)
         entity = self._entities[name].get(event.key)
         step = CARDS[name].decide(entity.state if entity else None, delivery, self.registry)
         self._emit(name, event.key, step, Cause.of(delivery, kind, name), event.data)
