@@ -115,7 +115,7 @@ class Agent:
         self._complete(line, output, "1.0")
 
     def _forge(self, line: Line, output: Any) -> None:
-        """Sign as oneself and say one is another; or do not sign at all; or change what is signed."""
+        """Claim to be another; or do not sign at all; or change what was signed."""
         self.world.counts["forgery"] += 1
         body = {
             "namespace": "sim",

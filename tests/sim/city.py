@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.sim.agents import Agent
 from tests.sim.bank import Bank
+from tests.sim.checker import Checker
+from tests.sim.closing import check_rest
 from tests.sim.founding import AGENTS
 from tests.sim.people import People
 from tests.sim.plan import Plan
 from tests.sim.post import Post
+from tests.sim.reading import Line
 from tests.sim.visitors import Operators, Submitters, Vandals
 from tests.sim.world import DAY, MINUTE, World
 
@@ -27,6 +32,11 @@ class City:
             Agent(world, self.post, self.bank, name, ways.get(name, "honest")) for name in AGENTS
         ]
         self.people = People(world, self.post, self.bank)
+        self.checker = Checker(world.violate)
+        self.heads: dict[tuple[str, int], dict[str, Any]] = {}
+        # Whoever judges records as they become visible is told here, one at a time and in order.
+        world.watchers.append(self.checker.see)
+        world.listeners["audit"].append(self._note_heads)
 
     def run(self) -> None:
         """Live; then, with all faults over, finish.
@@ -42,6 +52,11 @@ class City:
         patience = world.chance.stream("patience").choice((0.2, 3, 15, 45))
         world.at((world.plan.days + patience) * DAY, self._heal)
         world.run(STEPS_MAX)
+        check_rest(self)
+
+    def _note_heads(self, line: Line) -> None:
+        for head in line.data.get("grown", ()):
+            self.heads[head["topic"], head["partition"]] = head
 
     def _heal(self) -> None:
         """Nothing fails from now on; whoever is down comes back, and everybody is honest."""

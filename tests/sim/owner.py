@@ -274,6 +274,7 @@ class Owner:
                 self._fence()
             case Seek(positions):
                 self._drop_reads()
+                self._count_snapshot()
                 self.next = dict(positions)
                 for place, start in self.next.items():
                     world.readers[place].append(self)
@@ -314,6 +315,12 @@ class Owner:
             del records[world.faults.choose("snapshot lost", len(records))]
             return Chunk(records, chunk.next_offset, chunk.is_end)
         return chunk
+
+    def _count_snapshot(self) -> None:
+        shard: Any = self.shard
+        writer = getattr(shard, "_snapshots", None)
+        if (writer.round if writer is not None else shard._round) > 0:
+            self.world.counts["snapshot used"] += 1
 
     def _wait(self, wait: Wait) -> Arrival:
         world = self.world

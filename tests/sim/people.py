@@ -128,7 +128,7 @@ class People:
         self.post.decide(f"person:{who}", "gate.decide", key[0], **fields)
 
     def _intrude(self, key: Key, gate: Gate) -> None:
-        """Somebody decides who may not: no role, the owner of the agents, an agent, another role."""
+        """Somebody decides who may not: of no role or another, the agents' owner, an agent."""
         names = ["person:mallory", "person:olga", "agent:settler-1", "person:adam", "person:dora"]
         who = self._chance.choice([n for n in names if not self._may(n, gate)])
         fields = {"gate_id": key[1], "revision": gate.revision, "digest": gate.digest}

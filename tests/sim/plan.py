@@ -94,9 +94,7 @@ def draw(seed: int) -> Plan:
         if chance.random() < share
     )
     odd = chance.choice((0.0, 0.15, 0.4))
-    agents = tuple(
-        (name, chance.choice(AGENT_WAYS)) for name in AGENTS if chance.random() < odd
-    )
+    agents = tuple((name, chance.choice(AGENT_WAYS)) for name in AGENTS if chance.random() < odd)
     absent = chance.choice((0.0, 0.3, 0.6))
     people = tuple(
         (name, chance.choice(PEOPLE_WAYS)) for name in PEOPLE if chance.random() < absent

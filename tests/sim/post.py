@@ -1,4 +1,4 @@
-"""Letters to the inbound topics: written as any client would, signed, and not always well carried."""
+"""Letters to the inbound topics: written as any client would, and not always well carried."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Post:
     def __init__(self, world: World) -> None:
         self.world = world
         self.sent = 0
-        # topic, partition, offset and body of every letter that the bus took.
-        self.acknowledged: list[tuple[str, int, int, str]] = []
+        # topic, partition, offset, type and key of every letter that the bus took.
+        self.acknowledged: list[tuple[str, int, int, str, str]] = []
 
     def report(self, who: str, kind: str, case: str, **fields: Any) -> None:
         """A signed report on a task."""
@@ -96,12 +96,12 @@ class Post:
     def _arrive(self, draft: Draft, who: str) -> None:
         world = self.world
         ((offset, _),) = world.broker.append([draft])
-        body = (draft.value or b"").decode("utf-8", "replace")
-        self.acknowledged.append((draft.topic, draft.partition, offset, body))
+        kind = next((v.decode() for n, v in draft.headers if n == "ce_type"), "")
+        key = (draft.key or b"").decode("utf-8", "replace")
+        self.acknowledged.append((draft.topic, draft.partition, offset, kind, key))
         world.counts["letters"] += 1
         if world.story is not None:
-            kind = next((v.decode() for n, v in draft.headers if n == "ce_type"), "?")
-            key = (draft.key or b"").decode("utf-8", "replace")
+            body = (draft.value or b"").decode("utf-8", "replace")
             world.tell(f"{who} sends {kind} to {draft.topic} about {key}: {body[:160]}")
 
     def _signed(self, fields: dict[str, Any]) -> dict[str, Any]:

@@ -118,9 +118,7 @@ class Operators:
             key = f"agent/{fields['agent_id']}"
             self.post.control("agent.quarantine", key, ("person:mallory",), **fields)
 
-    def _do(
-        self, kind: str, undo: str, key: str, fields: Any, back: Any, span_ms: int
-    ) -> None:
+    def _do(self, kind: str, undo: str, key: str, fields: Any, back: Any, span_ms: int) -> None:
         self.post.control(kind, key, ROOTS, **fields)
         restore = lambda: self.post.control(undo, key, ROOTS, **back)  # noqa: E731
         self._undone.append(restore)

@@ -106,9 +106,7 @@ class World:
             every = self.plan.sealing_ms
             rounds = max(2, self.plan.snapshot_events // 4)
             places = self._sealed_places
-            return SealingShard(
-                Sealer, key, places, interval_ms=every, snapshot_checkpoints=rounds
-            )
+            return SealingShard(Sealer, key, places, interval_ms=every, snapshot_checkpoints=rounds)
         return Shard(CARDS[service], number, self.limits)
 
     def begin(self) -> None:
