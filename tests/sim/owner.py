@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from caseway.errors import CasewayError, CodeTooOld, IntegrityError, Unavailable
+from caseway.errors import CasewayError, CodeTooOld, Fenced, IntegrityError, Unavailable
 from caseway.hosting.effects import (
     Arrival,
     Backoff,
@@ -353,6 +353,9 @@ class Owner:
         key = (self.service, self.number)
         try:
             return world.broker.commit(*key, self._epoch, effect.drafts, failure)  # type: ignore[arg-type]
+        except Fenced:
+            world.counts["fenced"] += 1
+            raise
         finally:
             if failure == "open" and world.broker.has_open(*key, self._epoch):
                 pause = world.faults.amount("open", 1, 2 * _TRANSACTION_MS)
