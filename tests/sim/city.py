@@ -13,6 +13,7 @@ from tests.sim.people import People
 from tests.sim.plan import Plan
 from tests.sim.post import Post
 from tests.sim.reading import Line
+from tests.sim.story import tells
 from tests.sim.visitors import Operators, Submitters, Vandals
 from tests.sim.world import DAY, MINUTE, World
 
@@ -36,6 +37,8 @@ class City:
         self.heads: dict[tuple[str, int], dict[str, Any]] = {}
         # Whoever judges records as they become visible is told here, one at a time and in order.
         world.watchers.append(self.checker.see)
+        if is_told:
+            world.watchers.insert(0, self._tell)
         world.listeners["audit"].append(self._note_heads)
 
     def run(self) -> None:
@@ -53,6 +56,10 @@ class City:
         world.at((world.plan.days + patience) * DAY, self._heal)
         world.run(STEPS_MAX)
         check_rest(self)
+
+    def _tell(self, line: Line) -> None:
+        if text := tells(line):
+            self.world.tell(text)
 
     def _note_heads(self, line: Line) -> None:
         for head in line.data.get("grown", ()):

@@ -100,9 +100,6 @@ class Post:
         key = (draft.key or b"").decode("utf-8", "replace")
         self.acknowledged.append((draft.topic, draft.partition, offset, kind, key))
         world.counts["letters"] += 1
-        if world.story is not None:
-            body = (draft.value or b"").decode("utf-8", "replace")
-            world.tell(f"{who} sends {kind} to {draft.topic} about {key}: {body[:160]}")
 
     def _signed(self, fields: dict[str, Any]) -> dict[str, Any]:
         expires_at = instant(self.world.now_ms + _EXPIRY_MS)

@@ -69,8 +69,8 @@ def _fewer_strikes(plan: Plan, result: Result) -> Iterator[Plan]:
 
 def _size(plan: Plan, result: Result) -> str:
     return (
-        f"{len(plan.cases)} cases, {len(plan.faults)} kinds of fault, {len(result.struck)} strikes, "
-        f"{len(plan.agents) + len(plan.people)} odd people, {result.steps} steps"
+        f"{len(plan.cases)} cases, {len(plan.faults)} kinds of fault, {len(result.struck)} strikes"
+        f", {len(plan.agents) + len(plan.people)} odd people, {result.steps} steps"
     )
 
 

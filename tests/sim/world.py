@@ -165,8 +165,7 @@ class World:
     def tell(self, text: str) -> None:
         """A line of the story, if somebody listens."""
         if self.story is not None:
-            passed = self.now_ms - BEGIN_MS
-            stamp = f"day {passed // DAY:>3} {instant(self.now_ms)[11:19]}.{self.now_ms % 1000:03}"
+            stamp = f"{instant(self.now_ms)[:-1].replace('T', ' ')}.{self.now_ms % 1000:03}"
             self.story.append(f"{stamp}  {text}")
 
     def violate(self, code: str, text: str) -> NoReturn:
