@@ -19,7 +19,7 @@ from tests.sim.shrinking import literal, shrink
 # A rare state that never occurs in fewer seeds than this proves nothing.
 FULL_RUN = 1_000
 _YEAR_MS = 365 * 86_400_000
-_FAILURES_MAX = 5
+_FAILURES_MAX = 2
 
 
 def main() -> int:

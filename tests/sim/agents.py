@@ -42,7 +42,7 @@ class Agent:
             self._accept(line, delay)
         elif addressee == "" and mine and self.way != "silent":
             self.world.at(delay, self._claim, line)
-        elif mine and self._way == "thief" and self.way == "thief":
+        elif self._way == "thief" and self.way == "thief":
             self.world.at(delay, self._steal, line)
 
     def _accept(self, line: Line, delay: int) -> None:
@@ -108,6 +108,8 @@ class Agent:
             return
         self.world.counts["theft"] += 1
         self._claim(line)
+        if AGENTS[self.name][1] != line.headers.get("ce_skill"):
+            return
         if line.data["task"] == "pay":
             self._say(line, "effect.begin", inputs_digest=line.data["inputs_digest"])
             return
@@ -151,6 +153,7 @@ class Agent:
         self._say(line, "effect.begin", inputs_digest=line.data["inputs_digest"])
         if way in ("double", "forger"):
             self._say(line, "effect.begin", inputs_digest=line.data["inputs_digest"])
+            self.bank.lied_about.add(line.data["effect_id"])
             self._settle(line, "done")  # before any permit
 
     def _execute(self, line: Line) -> None:

@@ -17,6 +17,8 @@ class Bank:
         # effect id → case, amount, payee
         self.paid: dict[str, tuple[str, str, str]] = {}
         self.executed: Counter[str] = Counter()
+        # Effects that somebody said were done before the bank had heard of them.
+        self.lied_about: set[str] = set()
         self._under_way: set[str] = set()
         self._refused: set[str] = set()
 

@@ -86,6 +86,8 @@ class Checker:
         self.dead_letters: dict[tuple[str, int, int], str] = {}
         self.answered: Counter[str] = Counter()
         self.permits: list[Line] = []
+        # Who else wants the events of whole batches: a torn half is nobody's business.
+        self.readers: list[Callable[[Line], None]] = []
         self._sequences: dict[tuple[str, str], int] = {}
         self._ids: set[str] = set()
 
@@ -148,6 +150,8 @@ class Checker:
             if line.topic != "audit":
                 self._check_cause(each, before, log)
                 self._event(each)
+            for tell in self.readers:
+                tell(each)
         if line.topic == "cases":
             self.cases.check_never_stuck({each.key for each in batch})
 

@@ -33,13 +33,14 @@ class City:
             Agent(world, self.post, self.bank, name, ways.get(name, "honest")) for name in AGENTS
         ]
         self.people = People(world, self.post, self.bank)
+        self.operators = Operators(world, self.post)
         self.checker = Checker(world.violate)
         self.heads: dict[tuple[str, int], dict[str, Any]] = {}
         # Whoever judges records as they become visible is told here, one at a time and in order.
         world.watchers.append(self.checker.see)
         if is_told:
             world.watchers.insert(0, self._tell)
-        world.listeners["audit"].append(self._note_heads)
+        self.checker.readers += [self._note_heads, self.people.hear, self.operators.hear]
 
     def run(self) -> None:
         """Live; then, with all faults over, finish.
@@ -50,7 +51,6 @@ class City:
         world = self.world
         world.begin()
         self.submitters = Submitters(world, self.post)
-        self.operators = Operators(world, self.post)
         self.vandals = Vandals(world, self.post)
         patience = world.chance.stream("patience").choice((0.2, 3, 15, 45))
         world.at((world.plan.days + patience) * DAY, self._heal)
@@ -62,6 +62,8 @@ class City:
             self.world.tell(text)
 
     def _note_heads(self, line: Line) -> None:
+        if line.topic != "audit":
+            return
         for head in line.data.get("grown", ()):
             self.heads[head["topic"], head["partition"]] = head
 

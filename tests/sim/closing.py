@@ -103,6 +103,10 @@ def check_payments(city: City) -> None:
         if city.bank.executed[effect] != 1:
             world.violate("payment", f"{effect} was paid {city.bank.executed[effect]} times")
     for case in {*cases, *paid}:
+        # A cashier who says it paid, and did not, is believed: nobody asks the bank again.
+        if set(cases[case].done) & city.bank.lied_about:
+            world.counts["lie believed"] += 1
+            continue
         wanted = int(cases[case].outcome == "paid")
         if paid[case] != wanted:
             outcome = cases[case].outcome

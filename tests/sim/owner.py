@@ -311,7 +311,7 @@ class Owner:
         if not place[0].startswith("snapshots."):
             return chunk
         records = list(chunk.records)
-        if records and world.faults.strikes("snapshot lost"):
+        if records and start == 0 and world.faults.strikes("snapshot lost"):
             del records[world.faults.choose("snapshot lost", len(records))]
             return Chunk(records, chunk.next_offset, chunk.is_end)
         return chunk
@@ -348,6 +348,9 @@ class Owner:
     def _commit(self, effect: Commit) -> int:
         world = self.world
         failure = next((f for f in _COMMIT_FAILURES if world.faults.strikes(f)), None)
+        changes = any(draft.topic == "registry" for draft in effect.drafts)
+        if changes and world.faults.strikes("open registry"):
+            failure = "open"
         if failure is not None:
             world.tell(f"{self.name}: a commit of {len(effect.drafts)} records is {failure}")
         key = (self.service, self.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.desk import Desk, Gate, Key, Task
@@ -31,8 +32,6 @@ class People:
         self._chance = world.chance.stream("people")
         self._sent_back: Counter[str] = Counter()
         self._polls = 0
-        for topic in ("cases", "approvals"):
-            world.listeners[topic].append(self.hear)
 
     def hear(self, line: Line) -> None:
         """Read on, and react to what asks for people."""
@@ -80,21 +79,24 @@ class People:
             return
         for role in gate.roles:
             for who in self._holders(role):
-                self._after(who, self._consider, who, key, gate.revision)
+                self._after(who, self._consider, who, key, replace(gate))
         if self.world.faults.strikes("intruder"):
             self.world.at(self._chance.randint(MINUTE, HOUR), self._intrude, key, gate)
 
-    def _consider(self, who: str, key: Key, revision: int) -> None:
+    def _consider(self, who: str, key: Key, seen: Gate) -> None:
+        way = self._way(who)
         gate = self.desk.gates.get(key)
-        if gate is None or (gate.revision != revision and self._way(who) != "tired"):
+        if way == "tired":
+            gate = gate or seen  # from memory, without a look
+        if gate is None or (gate.revision != seen.revision and way != "tired"):
             return
         luck = self._chance.random()
-        way = self._way(who)
+        revision = seen.revision
         choice = self._choice(key[0])
         if luck < 0.05 and way != "quick":
             fields = {"gate_id": key[1], "revision": gate.revision, "question": "Which garage?"}
             self.post.decide(f"person:{who}", "gate.ask", key[0], **fields)
-        elif luck < 0.12 and way in ("slow", "racing"):
+        elif luck < 0.3 and way in ("slow", "racing"):
             others = [o for role in PEOPLE[who] for o in self._holders(role)]
             to = self._chance.choice([*others, "mallory"])
             fields = {"gate_id": key[1], "revision": gate.revision, "to": to, "reason": "away"}

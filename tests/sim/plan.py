@@ -36,6 +36,7 @@ FAULTS: dict[str, tuple[float, float]] = {
     "unknown": (0.01, 0.2),
     "open": (0.01, 0.2),
     "torn": (0.01, 0.2),
+    "open registry": (0.3, 1.0),
     "down": (0.05, 0.5),
     "lag": (0.005, 0.1),
     "registry lag": (0.1, 1.0),
@@ -95,10 +96,9 @@ def draw(seed: int) -> Plan:
     )
     odd = chance.choice((0.0, 0.15, 0.4))
     agents = tuple((name, chance.choice(AGENT_WAYS)) for name in AGENTS if chance.random() < odd)
-    absent = chance.choice((0.0, 0.3, 0.6))
-    people = tuple(
-        (name, chance.choice(PEOPLE_WAYS)) for name in PEOPLE if chance.random() < absent
-    )
+    odd_people = chance.choice((0.0, 0.3, 0.6, 1.0))
+    ways = chance.choice((PEOPLE_WAYS, PEOPLE_WAYS, ("absent", "slow"), ("tired", "racing")))
+    people = tuple((name, chance.choice(ways)) for name in PEOPLE if chance.random() < odd_people)
     return Plan(
         seed=seed,
         shards=chance.choice((1, 1, 2, 3)),

@@ -38,8 +38,9 @@ class Post:
         self.send("decisions", case, kind, self._signed(fields), (who,))
 
     def control(self, kind: str, name: str, signers: Sequence[str], **fields: Any) -> None:
-        """An operator's signed wish."""
-        self.send("control", name, kind, self._signed(fields), signers)
+        """An operator's signed wish; operators wait until it has arrived."""
+        draft = self.letter("control", name, kind, self._signed(fields), signers)
+        self.world.at(self.world.soon(1, 60), self._arrive, draft, "operators")
 
     def submit(self, case: str, kind: str, **fields: Any) -> None:
         """A submitter's letter, unsigned."""

@@ -8,24 +8,26 @@ from dataclasses import MISSING, fields, replace
 from tests.sim.plan import Plan
 from tests.sim.running import Result, run
 
-_ATTEMPTS_MAX = 400
+# In steps of the agenda: some minutes of one processor, however long a run is.
+_STEPS_MAX = 1_000_000
 
 
 def shrink(plan: Plan, code: str, tell: Callable[[str], None]) -> tuple[Plan, Result]:
     """The smallest plan found that breaks the same rule, and its result."""
     best, result = plan, run(plan)
-    attempts = 0
+    attempts, steps = 0, result.steps
     progress = True
-    while progress and attempts < _ATTEMPTS_MAX:
+    while progress and steps < _STEPS_MAX:
         progress = False
         for candidate in _smaller(best, result):
             attempts += 1
             tried = run(candidate)
+            steps += tried.steps
             if tried.code == code:
                 best, result, progress = candidate, tried, True
                 tell(f"{attempts:>4} runs: {_size(best, result)}")
                 break
-            if attempts >= _ATTEMPTS_MAX:
+            if steps >= _STEPS_MAX:
                 break
     return best, result
 

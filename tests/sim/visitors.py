@@ -11,6 +11,7 @@ from tests.sim.founding import AGENTS, CURRENCY, DEFINITION, NAMESPACE, PEOPLE, 
 
 if TYPE_CHECKING:
     from tests.sim.post import Post
+    from tests.sim.reading import Line
     from tests.sim.world import World
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -63,7 +64,7 @@ class Submitters:
             self._later(chance, case, "case.withdraw", reason="settled elsewhere")
 
     def _later(self, chance: Random, case: str, kind: str, **fields: Any) -> None:
-        span = chance.choice((5 * MINUTE, 3 * HOUR, 3 * DAY))
+        span = chance.choice((40_000, 5 * MINUTE, 3 * HOUR, 3 * DAY))
         self.world.at(chance.uniform(0, span), lambda: self._say(case, kind, **fields))
 
     def _say(self, case: str, kind: str, **fields: Any) -> None:
@@ -84,9 +85,20 @@ class Operators:
         self.world, self.post = world, post
         self._chance = world.chance.stream("operators")
         self._undone: list[Any] = []
+        self._strikes = 3 * ("quarantine" in world.plan.controls)
         for kind in world.plan.controls:
-            when = self._chance.uniform(0, max(world.plan.days * DAY, HOUR))
-            world.at(when, self._change, kind)
+            for _ in range(self._chance.randint(1, 4)):
+                when = self._chance.uniform(0, max(world.plan.days * DAY, HOUR))
+                world.at(when, self._change, kind)
+
+    def hear(self, line: Line) -> None:
+        """Shut out an agent while it holds a task."""
+        if line.type != "task.granted" or not line.data["holder"].startswith("agent:"):
+            return
+        if self._strikes > 0 and not self.world.is_healed and self._chance.random() < 0.2:
+            self._strikes -= 1
+            agent = line.data["holder"][6:]
+            self.world.at(self._chance.uniform(0, 10_000), self._quarantine, agent)
 
     def heal(self) -> None:
         """Undo what still stands."""
@@ -99,9 +111,7 @@ class Operators:
         self.world.counts[f"control: {kind}"] += 1
         chance = self._chance
         if kind == "quarantine":
-            agent = chance.choice(list(AGENTS))
-            fields = {"agent_id": agent, "reason": "odd results"}
-            self._do("agent.quarantine", "agent.release", f"agent/{agent}", fields, fields, DAY)
+            self._quarantine(chance.choice(list(AGENTS)))
         elif kind == "halt":
             fields = {"reason": "drill"}
             key = f"namespace/{NAMESPACE}"
@@ -117,6 +127,10 @@ class Operators:
             fields = {"agent_id": chance.choice(list(AGENTS)), "reason": "because I can"}
             key = f"agent/{fields['agent_id']}"
             self.post.control("agent.quarantine", key, ("person:mallory",), **fields)
+
+    def _quarantine(self, agent: str) -> None:
+        fields = {"agent_id": agent, "reason": "odd results"}
+        self._do("agent.quarantine", "agent.release", f"agent/{agent}", fields, fields, HOUR)
 
     def _do(self, kind: str, undo: str, key: str, fields: Any, back: Any, span_ms: int) -> None:
         self.post.control(kind, key, ROOTS, **fields)
@@ -168,25 +182,26 @@ class Vandals:
             b'{"a":' * 60 + b"1" + b"}" * 60,
             b'{"namespace":"sim"}',
         )
-        how = chance.randrange(len(values) + 7)
-        if how < len(values):
-            return good._replace(value=values[how])
-        odd: tuple[Any, ...] = (
-            {"ce_type": b"case.unheard-of"},
-            {"ce_type": b"task.granted", "ce_dataschema": b""},
-            {"ce_dataschema": b"urn:caseway:schema:case.submit:99"},
+        kind = chance.choice(("value", "value", "headers", "place", "type"))
+        if kind == "value":
+            return good._replace(value=chance.choice(values))
+        if kind == "place":
+            shards = self.world.plan.shards
+            if good.topic == "control" or shards == 1:
+                return good._replace(key=None)
+            return good._replace(partition=(shard_of(b"c-nobody", shards) + 1) % shards)
+        odd: tuple[dict[str, bytes], ...] = (
             {"ce_id": b""},
             {"ce_dssematerial": b"bm9uc2Vuc2U="},
             {"ce_source": b"\xff\xff"},
+            {"ce_type": b"task.granted", "ce_dataschema": b""},
         )
-        if how - len(values) < len(odd):
-            changed = {**headers, **odd[how - len(values)]}
-            return good._replace(headers=tuple(changed.items()))
-        shards = self.world.plan.shards
-        if good.topic != "control" and shards > 1:
-            wrong = (shard_of(b"c-nobody", shards) + 1) % shards
-            return good._replace(partition=wrong)
-        return good._replace(key=None)
+        if kind == "type":
+            odd = (
+                {"ce_type": b"case.unheard-of", "ce_dataschema": b""},
+                {"ce_dataschema": b"urn:caseway:schema:" + headers["ce_type"] + b":99"},
+            )
+        return good._replace(headers=tuple({**headers, **chance.choice(odd)}.items()))
 
 
 def _person(chance: Random) -> str:

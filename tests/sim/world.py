@@ -54,6 +54,7 @@ class World:
         self.steps = 0
         self._agenda: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._entries = 0
+        self._begun = 0
         self._pace = self.chance.stream("pace")
         self.broker = MemoryBroker(lambda: self.now_ms, self._on_growth)
         self._seen: dict[Place, int] = {}
@@ -122,7 +123,8 @@ class World:
 
     def assign(self, service: str, number: int) -> Owner:
         """Another process is told that this shard is its own."""
-        owner = Owner(self, service, number, f"{service}/{number}.{len(self.owners)}")
+        self._begun += 1
+        owner = Owner(self, service, number, f"{service}/{number}.{self._begun}")
         self.assigned[service, number] = owner
         self.owners.append(owner)
         owner.begin()
