@@ -35,6 +35,9 @@ types: $(STAMP) ## mypy, strict
 floors: $(STAMP) ## Which room may import which
 	$(BIN)/lint-imports
 
+sim: $(STAMP) ## Simulate 1,000 cities (SEEDS=n), or replay one and tell its story (SEED=n)
+	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --points)
+
 schemas: $(STAMP) ## Write schemas/ and the generated tables of docs/ anew
 	$(BIN)/python -m caseway_control.schemas
 
@@ -56,4 +59,4 @@ down: ## Stop them
 clean: ## Remove what was made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo test test-fast check lint types floors schemas bench chaos torn up down clean
+.PHONY: help install demo test test-fast check lint types floors schemas bench sim chaos torn up down clean

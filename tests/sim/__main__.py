@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.sim.counters import RARE, missing, table
 from tests.sim.plan import draw
+from tests.sim.points import points, run_points
 from tests.sim.running import Result, run, run_seeds
 from tests.sim.shrinking import literal, shrink
 
@@ -28,12 +29,14 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=FULL_RUN, help="how many seeds")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one alone and tell its story")
+    parser.add_argument("--points", action="store_true", help="and every crash point, counted out")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--json", action="store_true", help="the numbers as JSON")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         return one(arguments.seed)
-    return many(arguments.first, arguments.seeds, arguments.jobs, is_json=arguments.json)
+    verdict = many(arguments.first, arguments.seeds, arguments.jobs, is_json=arguments.json)
+    return every_point(arguments.jobs) or verdict if arguments.points else verdict
 
 
 def one(seed: int) -> int:
@@ -55,6 +58,23 @@ def one(seed: int) -> int:
         say(line)
     say(shown.text)
     return 1
+
+
+def every_point(jobs: int) -> int:
+    """Let a reference claim fail once at every boundary of every effect."""
+    began = time.monotonic()
+    tried: Counter[str] = Counter()
+    failed = 0
+    for point, text in run_points(points(), jobs):
+        tried[point[0]] += 1
+        if text:
+            failed += 1
+            say(f"{point}: {text}")
+    for service, number in tried.items():
+        say(f"{number:>9,}  crash points of {service}")
+    wall_s = time.monotonic() - began
+    say(f"{sum(tried.values()):>9,}  claims, {failed} broke a rule, {wall_s:.0f} s")
+    return 1 if failed else 0
 
 
 def many(first: int, number: int, jobs: int, *, is_json: bool) -> int:

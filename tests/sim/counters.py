@@ -38,7 +38,6 @@ RARE: dict[str, str] = {
     "attempt ended: LEASE_EXPIRED": "lease expired",
     "attempt ended: RESULT_SCHEMA": "result of another form",
     "attempt ended: CONFIDENCE_LOW": "agent not sure enough",
-    "attempt ended: INPUTS_STALE": "facts changed under a task",
     "attempt ended: AGENT_QUARANTINED": "lease revoked by quarantine",
     "attempt ended: released": "task given back",
     "escalated: SLA_BREACHED": "person's task went up",

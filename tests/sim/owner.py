@@ -27,7 +27,10 @@ from caseway.hosting.log import Chunk
 if TYPE_CHECKING:
     from tests.sim.world import Place, World
 
-_COMMIT_FAILURES = ("lost", "unknown", "torn", "open")
+COMMIT_FAILURES = ("lost", "unknown", "torn", "open")
+# Every way in which one effect can go wrong; the last four are of a commit alone.
+WAYS = ("crash before", "crash after", "fail before", "fail after", "stall", "takeover")
+WAYS += COMMIT_FAILURES
 # What a transaction may stay open for before the broker aborts it.
 _TRANSACTION_MS = 10_000
 _SESSION_MS = 6_000
@@ -45,6 +48,7 @@ class Owner:
         self.shard = world.make_shard(service, number)
         self.life = self.shard.life()
         self.is_alive, self.is_leaving, self.is_waiting = True, False, False
+        self._is_killed = False
         self.skew_ms = 0
         self.known = 0  # how many registry entries this process has read
         self.next: dict[Place, int] = {}
@@ -115,6 +119,7 @@ class Owner:
                 self._schedule(effect.until_ms - self._now_ms())
             return
         self.is_waiting = False
+        self._force(effect)
         if self._may_fail(effect) and self._is_struck(effect):
             return
         fails = self._may_fail(effect) and self.world.faults.strikes("fail after")
@@ -132,7 +137,9 @@ class Owner:
             return
         except (Unavailable, CodeTooOld, IntegrityError) as error:
             failure = error
-        if self.is_alive:
+        if self._is_killed:
+            self.crash("in mid-transaction")
+        elif self.is_alive:
             self._resume(failure, answer)
 
     def _resume(self, failure: CasewayError | None, answer: Any) -> None:
@@ -175,8 +182,18 @@ class Owner:
 
     # -- faults -----------------------------------------------------------------------------------
 
+    def _force(self, effect: Effect) -> None:
+        """Write the effect down, and let it fail if it is the one that was asked for."""
+        world = self.world
+        point = (self.service, len(world.performed[self.service]))
+        world.performed[self.service].append(type(effect).__name__)
+        if world.point is not None and world.point[:2] == point:
+            world.faults.forced = world.point[2]
+
     def _may_fail(self, effect: Effect) -> bool:
         """A replay has hundreds of scans; were each as frail as a commit, none would ever end."""
+        if self.world.faults.forced:
+            return True
         if isinstance(effect, Scan):
             return self.world.chance.stream("frail scans").random() < 0.05
         return not isinstance(effect, Backoff)
@@ -347,7 +364,7 @@ class Owner:
 
     def _commit(self, effect: Commit) -> int:
         world = self.world
-        failure = next((f for f in _COMMIT_FAILURES if world.faults.strikes(f)), None)
+        failure = next((f for f in COMMIT_FAILURES if world.faults.strikes(f)), None)
         changes = any(draft.topic == "registry" for draft in effect.drafts)
         if changes and world.faults.strikes("open registry"):
             failure = "open"
@@ -361,6 +378,7 @@ class Owner:
             raise
         finally:
             if failure == "open" and world.broker.has_open(*key, self._epoch):
+                self._is_killed = world.faults.choose("open", 2) == 1
                 pause = world.faults.amount("open", 1, 2 * _TRANSACTION_MS)
                 is_commit = pause < _TRANSACTION_MS
                 world.at(min(pause, _TRANSACTION_MS), self._end_open, self._epoch, is_commit)

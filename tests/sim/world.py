@@ -47,6 +47,9 @@ class World:
         self.plan = plan
         self.chance = Chance(plan.seed)
         self.counts: Counter[str] = Counter()
+        # The kinds of all effects that each service's shards asked for, and one that is to fail.
+        self.performed: dict[str, list[str]] = defaultdict(list)
+        self.point: tuple[str, int, str] | None = None
         self.faults = Faults(self.chance, dict(plan.faults), plan.only, self._note_fault)
         self.now_ms = BEGIN_MS
         self.story: list[str] | None = [] if is_told else None
