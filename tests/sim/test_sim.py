@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.counters import RARE, missing
-from tests.sim.owner import COMMIT_FAILURES
+from tests.sim.performing import COMMIT_FAILURES
 from tests.sim.plan import FAULTS, Plan, draw
 from tests.sim.running import run, run_seed
 from tests.sim.shrinking import literal, shrink
