@@ -12,13 +12,14 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from tests.sim.case_rules import CaseRules
 from tests.sim.gate_rules import GateRules
-from tests.sim.reading import Line, millis
+from tests.sim.reading import Line
 from tests.sim.timer_rules import TimerRules
 
+V = TypeVar("V")
 Violate = Callable[[str, str], NoReturn]
 OWN_LOGS = ("intake", "cases", "approvals", "deadlines", "audit")
 
@@ -207,12 +208,9 @@ def digest_of(lines: list[Line]) -> str:
     return hashed.hexdigest()
 
 
-def _as_of(history: list[tuple[int, object]], position: int, default: object) -> object:  # type: ignore[type-arg]
+def _as_of(history: list[tuple[int, V]], position: int, default: V) -> V:
     found = default
     for since, value in history:
         if since <= position:
             found = value
     return found
-
-
-__all__ = ["Checker", "Public", "millis"]

@@ -145,7 +145,6 @@ class Vandals:
     def __init__(self, world: World, post: Post) -> None:
         self.world, self.post = world, post
         self._chance = world.chance.stream("vandals")
-        self.drafts = 0
         for _ in range(4 * len(world.plan.cases)):
             if world.faults.strikes("poison"):
                 world.at(self._chance.uniform(0, world.plan.days * DAY + HOUR), self._throw)
