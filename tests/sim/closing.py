@@ -25,8 +25,8 @@ READER = {
 }
 # Letters that may change nothing and are then not answered.
 MAY_BE_SILENT = {"case.submit", "task.heartbeat"}
-SEALED = ("submissions", "agent-reports", "decisions", "control", "intake", "registry", "cases")
-SEALED += ("approvals", "deadlines", *(f"offers.{pool}" for pool in POOLS))
+LOGS = ("intake", "registry", "cases", "approvals", "deadlines")
+SEALED = (*READER, *LOGS, *(f"offers.{pool}" for pool in POOLS))
 
 
 def check_rest(city: City) -> None:

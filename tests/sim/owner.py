@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.sim.world import Place, World
 
 # Every way in which one effect can go wrong; the last four are of a commit alone.
-WAYS = ("crash before", "crash after", "fail before", "fail after", "stall", "takeover")
-WAYS += COMMIT_FAILURES
+_ANYWHERE = ("crash before", "crash after", "fail before", "fail after", "stall", "takeover")
+WAYS = (*_ANYWHERE, *COMMIT_FAILURES)
 _SESSION_MS = 6_000
 
 
@@ -68,6 +68,10 @@ class Owner(Performer):
             delay = int(world.faults.amount("lag", 1_000, 600_000))
         self._schedule(delay)
 
+    @property
+    def _is_assigned(self) -> bool:
+        return self.world.assigned.get((self.service, self.number)) is self
+
     def leave(self) -> None:
         """It is told to let go: it does so when it next waits."""
         self.is_leaving = True
@@ -106,7 +110,7 @@ class Owner(Performer):
             if is_after_failing:
                 failure = Unavailable("the answer was lost")
         except NotYet:
-            self._schedule(20)
+            self._schedule(50)
             return
         except (Unavailable, CodeTooOld, IntegrityError) as error:
             failure = error
@@ -136,7 +140,7 @@ class Owner(Performer):
         self.drop_reads()
         world = self.world
         world.tell(f"{self.name} doubts: {effect.reason}")
-        is_zombie = world.assigned.get((self.service, self.number)) is not self
+        is_zombie = not self._is_assigned
         if is_zombie and (self.failures > 1 or world.faults.choose("zombie", 2)):
             self._end("was told that it is another's")
             return
@@ -183,7 +187,8 @@ class Owner(Performer):
         elif faults.strikes("stall"):
             self._stall(what)
         else:
-            if faults.strikes("takeover"):
+            # Whoever has lost a shard does not lose it again, or owners would breed owners.
+            if self._is_assigned and faults.strikes("takeover"):
                 world.tell(f"{self.name} is to lose its shard before {what}")
                 world.assign(self.service, self.number)
                 world.at(faults.amount("takeover", 1, 3_000), self.leave)
@@ -194,7 +199,7 @@ class Owner(Performer):
         """The process is gone, and another begins after a while."""
         world = self.world
         self._end(f"crashes {when}")
-        if world.assigned.get((self.service, self.number)) is not self:
+        if not self._is_assigned:
             return
         delay = 100.0
         if not world.faults.are_over:
@@ -205,7 +210,7 @@ class Owner(Performer):
         world.at(delay, self._replace)
 
     def _replace(self) -> None:
-        if self.world.assigned.get((self.service, self.number)) is self:
+        if self._is_assigned:
             self.world.assign(self.service, self.number)
 
     def _stall(self, what: str) -> None:
@@ -218,5 +223,5 @@ class Owner(Performer):
             world.at(_SESSION_MS, self._take_from)
 
     def _take_from(self) -> None:
-        if self.world.assigned.get((self.service, self.number)) is self and self.is_alive:
+        if self._is_assigned and self.is_alive:
             self.world.assign(self.service, self.number)

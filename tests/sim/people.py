@@ -133,7 +133,8 @@ class People:
         """Somebody decides who may not: of no role or another, the agents' owner, an agent."""
         names = ["person:mallory", "person:olga", "agent:settler-1", "person:adam", "person:dora"]
         who = self._chance.choice([n for n in names if not self._may(n, gate)])
-        fields = {"gate_id": key[1], "revision": gate.revision, "digest": gate.digest}
+        fields: dict[str, Any] = {"gate_id": key[1], "revision": gate.revision}
+        fields["digest"] = gate.digest
         self.world.counts["intrusion"] += 1
         self.post.decide(who, "gate.decide", key[0], **fields, choice="approve", reason="mine")
 

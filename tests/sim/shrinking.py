@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields, replace
+from typing import Any
 
 from tests.sim.plan import Plan
 from tests.sim.running import Result, run
@@ -41,11 +42,12 @@ def _smaller(plan: Plan, result: Result) -> Iterator[Plan]:
         for case in plan.cases:
             yield replace(plan, cases=tuple(each for each in plan.cases if each != case))
     for name in ("agents", "people", "controls", "faults"):
-        there = getattr(plan, name)
-        if there:
-            yield replace(plan, **{name: ()})
-        for one in there if len(there) > 1 else ():
-            yield replace(plan, **{name: tuple(each for each in there if each != one)})
+        there: Any = getattr(plan, name)
+        without: list[Any] = [()] if there else []
+        if len(there) > 1:
+            without += [tuple(each for each in there if each != one) for one in there]
+        for left in without:
+            yield replace(plan, **{name: left})
     for name in ("shards", "days", "queue_records", "snapshot_events", "scan_records"):
         if getattr(plan, name) != getattr(blank, name):
             yield replace(plan, **{name: getattr(blank, name)})

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from caseway_control.roster import CARDS
 from tests.sim.city import City
 from tests.sim.plan import Plan, draw
 from tests.sim.purity import Impure, guarded, pure
-from tests.sim.world import CARDS, World
+from tests.sim.world import World
 
 REACHES: dict[str, Callable[[], Any]] = {
     "clock": lambda: time.time_ns(),  # noqa: PLW0108 - looked up when it is called

@@ -51,7 +51,7 @@ def test_a_failing_plan_is_made_small_and_written_down() -> None:
     small, result = shrink(plan, "", lambda _text: None)
     assert not result.code
     assert len(small.cases) == 1
-    assert small.faults == small.agents == small.people == small.controls == ()
+    assert not any((small.faults, small.agents, small.people, small.controls))
     assert eval(literal(small), {"Plan": Plan}) == small
 
 

@@ -18,8 +18,8 @@ MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 SOURCE = "portal"
 ROOTS = ("root:1", "root:2")
 # Half of all claims lie where one cent decides who decides.
-EDGES = ("4999.99", "5000.00", "24999.99", "25000.00", "99999.99", "100000.00", "500000.00")
-EDGES += ("500000.01", "0.00", "75000.00")
+_LOW = ("0.00", "4999.99", "5000.00", "24999.99", "25000.00", "75000.00")
+EDGES = (*_LOW, "99999.99", "100000.00", "500000.00", "500000.01")
 _KINDS = ("collision", "theft", "fire", "water", "storm", "glass", "liability")
 
 
