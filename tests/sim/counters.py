@@ -17,7 +17,6 @@ RARE: dict[str, str] = {
     "report.refused: EXPIRED": "report too late refused",
     "report.refused: NOT_PERMITTED": "effect without a permit refused",
     "report.refused: ALREADY_PERMITTED": "second permit refused",
-    "report.refused: SKILL_MISSING": "claim without the skill refused",
     "decision.refused: DECIDED": "race of two approvers lost",
     "decision.refused: STALE_VIEW": "decision on a stale view refused",
     "decision.refused: AUTHORITY": "decision without authority refused",
