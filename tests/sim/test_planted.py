@@ -112,7 +112,8 @@ def test_a_planted_bug_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     for seed in range(SEEDS_MAX):
         result = run(small(seed))
         if result.code:
-            assert result.code in codes, result.text
+            # A guard inside the service may be faster than the judge of its log.
+            assert result.code in codes | {"fault"}, result.text
             return
     raise AssertionError(f"not found in {SEEDS_MAX} seeds")
 
