@@ -19,7 +19,7 @@ from caseway_control.cli_output import (
     in_space,
 )
 
-_control = typer.Typer(help="Quarantine agents, halt the namespace, drive faulted cases again.")
+_control = typer.Typer(help="Stop agents, halt, drive faulted cases again, raise the level.")
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept for ever.")]
 
 
@@ -184,6 +184,35 @@ def redrive(
         lambda namespace, at: (
             f"case/{case}",
             RedriveCase(namespace=namespace, expires_at=at, case_id=case, reason=reason),
+        ),
+        sign,
+        log,
+        timeout,
+        as_json,
+    )
+
+
+@_control.command("raise")
+def raise_level(
+    level: Annotated[int, typer.Argument(help="The contract level.", min=1)],
+    sign: SignOption,
+    log: LogOption = None,
+    timeout: TimeoutOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Let services write the event versions of a contract level; it never falls again.
+
+    First deploy the version that knows the level to every service: until the level is raised you
+    can roll back freely, and afterwards an older service waits.
+
+    Example: caseway control raise 2 --sign keys/root-1.json
+    """
+    from caseway.contracts.control import RaiseContractLevel  # noqa: PLC0415 - not for --help
+
+    _wish(
+        lambda namespace, at: (
+            f"namespace/{namespace}",
+            RaiseContractLevel(namespace=namespace, expires_at=at, level=level),
         ),
         sign,
         log,

@@ -11,9 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -41,6 +42,8 @@ from caseway_control.keys import (
 SERVICES = ("intake", "router", "approval", "sla_watchdog", "audit")
 POOLS = ("claims", "payments")
 SHARDS = 4
+# What the interpreter is told to run; a test hands over another version of the services.
+PROGRAM = ("-m", "caseway_control.cli")
 
 
 class Fleet:
@@ -113,13 +116,15 @@ class Fleet:
         refused = [outcome for outcome in outcomes if outcome.verdict == "refused"]
         assert not refused, refused
 
-    def start(self, service: str) -> None:
-        """Start a service's process."""
-        announced = self.directory / f"{service}.json"
-        with announced.open("wb") as out, (self.directory / f"{service}.log").open("ab") as errors:
-            self._children[service] = subprocess.Popen(
-                [sys.executable, "-m", "caseway_control.cli", "serve", service, "--json"],
-                env=self.environment(),
+    def start(self, service: str, *, name: str = "", program: Sequence[str] = PROGRAM) -> None:
+        """Start a process of a service; with a name of its own it is one more beside the first."""
+        own = {"CASEWAY_MEMBER": name} if name else {}
+        name = name or service
+        announced = self.directory / f"{name}.json"
+        with announced.open("wb") as out, (self.directory / f"{name}.log").open("ab") as errors:
+            self._children[name] = subprocess.Popen(
+                [sys.executable, *program, "serve", service, "--json"],
+                env=self.environment() | own,
                 stdout=out,
                 stderr=errors,
             )
@@ -142,21 +147,24 @@ class Fleet:
         return int(said["http_port"])
 
     async def until_ready(self, timeout_s: float = 180.0) -> None:
-        """Wait until every service says that it is ready."""
+        """Wait until every process says that it is ready."""
         async with asyncio.timeout(timeout_s):
-            for service in SERVICES:
-                while not await asyncio.to_thread(self._is_ready, service):
+            for name in tuple(self._children):
+                while not (await asyncio.to_thread(self.readiness, name))[0]:
                     await asyncio.sleep(0.02)
 
-    def _is_ready(self, service: str) -> bool:
-        port = self.port(service)
+    def readiness(self, name: str) -> tuple[bool, str]:
+        """Whether a process is ready, and what it says; "" while it does not answer."""
+        port = self.port(name)
         if port is None:
-            return False
+            return False, ""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
-                return bool(answer.status == 200)
+                return answer.status == 200, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            return False, refusal.read().decode()
         except OSError:
-            return False
+            return False, ""
 
     def kill(self, service: str) -> None:
         """SIGKILL it, in whatever it is doing."""
@@ -164,6 +172,17 @@ class Fleet:
         child.send_signal(signal.SIGKILL)
         child.wait()
         self.kills[service] += 1
+
+    def retire(self, name: str) -> int:
+        """SIGTERM one process and let it drain; SIGKILL after 30 s, as Kubernetes does."""
+        child = self._children.pop(name)
+        child.terminate()
+        try:
+            return child.wait(30)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            self.kills[name] += 1
+            return child.wait()
 
     def stop(self) -> list[int]:
         """SIGTERM all that run, and wait; returns their exit codes."""

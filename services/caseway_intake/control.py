@@ -8,6 +8,7 @@ from typing import Any
 from caseway.contracts import control
 from caseway.contracts.definition import GatePhase
 from caseway.contracts.fields import Contract
+from caseway.contracts.levels import known_level
 from caseway.errors import ContractError
 from caseway.kernel.authentication import misdirected
 from caseway.kernel.calendars import compile_calendar
@@ -219,6 +220,13 @@ def _raise_level(
     if data.level < registry.level:
         raise ContractError(
             f"the contract level is {registry.level} and never falls", code="VERSION_CONFLICT"
+        )
+    if data.level > known_level():
+        raise ContractError(
+            f"this version knows events up to contract level {known_level()}; deploy the newer "
+            "version to every service first",
+            code="LEVEL_UNKNOWN",
+            where="/level",
         )
     fact = control.ContractRaised(signers=signers, level=data.level)
     return f"namespace/{registry.namespace}", fact if data.level > registry.level else None

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from caseway.contracts.catalog import CATALOG, EventType
 from caseway.contracts.envelope import ATTRIBUTES, Envelope, Strength
 from caseway.contracts.fields import Contract
+from caseway.contracts.levels import downcast
 from caseway.contracts.record import Draft, Headers, Record
 from caseway.contracts.strict_json import contract_error, parse_json, refused, step
 from caseway.contracts.upcasters import upcast
@@ -44,16 +45,20 @@ class Raw(NamedTuple):
     data: bytes
 
 
-def _prefix(event_type: EventType) -> Headers:
+def _prefix(name: str, version: int) -> Headers:
     return (
         ("content-type", b"application/json"),
         ("ce_specversion", b"1.0"),
-        ("ce_type", event_type.name.encode()),
-        ("ce_dataschema", f"{_SCHEMA}{event_type.name}:{event_type.version}".encode()),
+        ("ce_type", name.encode()),
+        ("ce_dataschema", f"{_SCHEMA}{name}:{version}".encode()),
     )
 
 
-_PREFIXES = {name: _prefix(event_type) for name, event_type in CATALOG.items()}
+_PREFIXES = {
+    (name, version): _prefix(name, version)
+    for name, event_type in CATALOG.items()
+    for version in range(1, event_type.version + 1)
+}
 # Every record passes through here several times on its way, so the tables are laid out for that.
 _WRITTEN = tuple((header, Envelope._fields.index(name)) for header, name in ATTRIBUTES.items())
 _INDEX_OF = {header[3:]: index for header, index in _WRITTEN}
@@ -69,16 +74,37 @@ _ATTRIBUTE_OF = {
 
 
 def encode(topic: str, partition: int, event: Event) -> Draft:
-    """The record that says this event; attributes with their default value are left out."""
+    """The record that says this event, in the version that its envelope names.
+
+    Attributes with their default value are left out.
+    """
     envelope = event.envelope
-    headers = list(_PREFIXES[envelope.type])
+    headers = list(_PREFIXES[envelope.type, envelope.version])
     for header, index in _WRITTEN:
         value = envelope[index]
         if value:
             text = value if isinstance(value, str) else str(value)
             headers.append((header, text.encode()))
-    value_bytes = event.data.__pydantic_serializer__.to_json(event.data)
+    if envelope.version == CATALOG[envelope.type].version:
+        value_bytes = event.data.__pydantic_serializer__.to_json(event.data)
+    else:
+        value_bytes = _lower(event.data, CATALOG[envelope.type], envelope.version)
     return Draft(topic, partition, event.key.encode(), value_bytes, tuple(headers))
+
+
+def as_written(event_type: EventType, version: int, data: Contract) -> Contract:
+    """What readers will see of data that is written in this version.
+
+    A writer folds this and not what it made: after a replay its state must be the same.
+    """
+    if version == event_type.version:
+        return data
+    return _data(event_type, version, _lower(data, event_type, version))
+
+
+def _lower(data: Contract, event_type: EventType, version: int) -> bytes:
+    lowered = downcast(event_type.name, version, event_type.version, data.model_dump(mode="json"))
+    return json.dumps(lowered, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def type_of(record: Record) -> str:

@@ -66,13 +66,13 @@ class Worker(Generic[S]):
         self._consumed = False
         self.has_registry_facts = False
         self._due: list[tuple[int, str]] = []
-        self._emitter = Emitter(card, registry.namespace, shard)
+        self._emitter = Emitter(card, registry.namespace, shard, registry.level)
 
     def use(self, registry: Registry) -> None:
         """Decide under this registry from now on."""
         self.registry = registry
         self.registry_position = registry.position
-        self._emitter = Emitter(self._card, registry.namespace, self._shard)
+        self._emitter = Emitter(self._card, registry.namespace, self._shard, registry.level)
 
     # -- replay -------------------------------------------------------------------------------
 

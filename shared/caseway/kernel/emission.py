@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from caseway.contracts.codec import Event, encode
+from caseway.contracts.catalog import CATALOG
+from caseway.contracts.codec import Event, as_written, encode
 from caseway.contracts.envelope import Envelope, Strength
 from caseway.contracts.fields import Contract, format_instant
+from caseway.contracts.levels import FIRST, version_at
 from caseway.contracts.record import Draft, instant_of
 from caseway.contracts.topics import REGISTRY, TopicKind, offers
+from caseway.errors import ContractError
 from caseway.kernel.identity import event_id
 from caseway.kernel.processor import Card, Delivery, Step
 
@@ -47,13 +50,17 @@ class Cause:
 
 
 class Emitter:
-    """Makes the events and offers of one shard; knows its names, keeps no state."""
+    """Makes the events and offers of one shard; knows its names, keeps no state.
 
-    def __init__(self, card: Card[Any], namespace: str, shard: int) -> None:
+    Every event is written in the newest version that the contract level allows.
+    """
+
+    def __init__(self, card: Card[Any], namespace: str, shard: int, level: int = FIRST) -> None:
         self._service = card.service
         self._own = card.own.name
         self._source = f"/{namespace}/{card.service}"
         self._shard = shard
+        self._level = level
 
     def event(  # noqa: PLR0913 - what differs between events; each is named at the call
         self,
@@ -68,14 +75,26 @@ class Emitter:
         skill: str = "",
         agent: str = "",
     ) -> Event:
-        """The `index`-th event of its cause."""
+        """The `index`-th event of its cause.
+
+        Raises:
+            ContractError: CONTRACT_LEVEL, nobody may write this type yet.
+        """
+        event_type = CATALOG[data.TYPE]  # type: ignore[attr-defined]
+        version = version_at(event_type.name, event_type.version, self._level)
+        if version == 0:
+            raise ContractError(
+                f"{event_type.name} is beyond contract level {self._level}; decide by the level, "
+                "and raise it when every live service can read this type",
+                code="CONTRACT_LEVEL",
+            )
         return Event(
             key,
             Envelope(
                 id=event_id(cause.coordinates, self._service, key, index),
                 source=self._source,
-                type=data.TYPE,  # type: ignore[attr-defined]
-                version=data.VERSION,  # type: ignore[attr-defined]
+                type=event_type.name,
+                version=version,
                 time=format_instant(instant_of(cause.at_ms)),
                 sequence=sequence,
                 cause=cause.coordinates,
@@ -90,7 +109,7 @@ class Emitter:
                 skill=skill,
                 agent=agent,
             ),
-            data,
+            as_written(event_type, version, data),
         )
 
     def own(self, events: Iterable[Event]) -> list[Draft]:

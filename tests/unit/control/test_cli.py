@@ -407,6 +407,16 @@ def test_agents_are_quarantined_and_released(engine: Engine) -> None:
     assert outcome["verdict"] == "accepted"
 
 
+def test_the_contract_level_rises_no_further_than_the_code_knows(engine: Engine) -> None:
+    key = f"--sign={engine.directory}/keys/root-1.json"
+    (outcome,) = ask(engine, "control", "raise", "1", key)
+    assert outcome["verdict"] == "unchanged"
+    done = run("control", "raise", "2", key, "--log", f"sqlite:{engine.directory}")
+    assert done.returncode == 1
+    assert "refused namespace/" in done.stdout
+    assert "LEVEL_UNKNOWN" in done.stdout
+
+
 def test_a_second_engine_is_refused(engine: Engine) -> None:
     done = execute("up", str(engine.directory), CASEWAY_HTTP_PORT="0")
     assert done.returncode == 2

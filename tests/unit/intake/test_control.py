@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from caseway.contracts import control
+from caseway.contracts import control, levels
 from caseway.contracts.codec import Event
 from caseway.contracts.control import ControlAccepted, ControlRefused
 from caseway.contracts.envelope import Envelope
@@ -201,9 +201,16 @@ def test_a_namespace_is_halted_once_and_resumed_once() -> None:
     assert not after(halted, story).is_halted
 
 
-def test_a_case_is_redriven_and_the_contract_level_never_falls() -> None:
+def test_a_faulted_case_is_redriven() -> None:
     again = wish(control.RedriveCase, case_id="c-1", reason="fixed")
     accepted(judged("case/c-1", again, ONE), control.CaseRedriven)
+
+
+def test_the_contract_level_rises_as_far_as_this_code_knows_and_never_falls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(levels.SINCE, ("case.noted", 1), 2)
+    refused(judged("namespace/test", wish(control.RaiseContractLevel, level=3)), "LEVEL_UNKNOWN")
     up, same = (wish(control.RaiseContractLevel, level=level) for level in (2, 1))
     story = judged("namespace/test", up, ONE)
     accepted(story, control.ContractRaised)
