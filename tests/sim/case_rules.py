@@ -52,7 +52,9 @@ class Case:
     phase: str = ""
     round: int = 0
     token: int = 0
+    partition: int = 0
     outcome: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
     amended_by: str = ""
     visited: list[str] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
@@ -98,11 +100,20 @@ class CaseRules:
             if not (case.outcome or case.tasks or case.waiting):
                 self._require(False, "I04 never stuck", f"{key} has neither task nor gate")
 
+    def check_quarantine(self, partition: int, position: int) -> None:
+        """After a commit no lease of its partition is held by an agent that is shut out by then."""
+        for key, case in self.cases.items():
+            for task_id, task in case.tasks.items() if case.partition == partition else ():
+                kind, _, name = task.holder.partition(":")
+                shut = kind == "agent" and self._public.is_quarantined(name, position)
+                self._require(not shut, "I19 quarantine", f"{name} still holds {task_id} of {key}")
+
     # -- life -------------------------------------------------------------------------------------
 
     def _opened(self, case: Case, data: dict[str, Any]) -> None:
         self._require(self._line.key in self.admitted, "admission", "opened, never admitted")
         self._require(case.round == 0 and not case.phase, "I03 idempotency", "opened twice")
+        case.partition, case.facts = self._line.partition, dict(data["facts"])
 
     def _entered(self, case: Case, data: dict[str, Any]) -> None:
         edge = (case.phase, data["phase"])
@@ -118,6 +129,7 @@ class CaseRules:
     def _amended(self, case: Case, data: dict[str, Any]) -> None:
         self._require(not case.open_effect, "I21 transitions", "amended after the permit")
         case.amended_by = self._line.cause
+        case.facts.update(data["changes"])
 
     def _closed(self, case: Case, data: dict[str, Any]) -> None:
         outcome = data["outcome"]
@@ -155,6 +167,7 @@ class CaseRules:
         self._of_holder(case, data)
         sender = self._line.headers["ce_authid"]
         self._require(sender == data["holder"], "I18 one holder", f"{sender} completed it")
+        case.facts.update(data["output"])
         del case.tasks[data["task_id"]]
 
     def _of_holder(self, case: Case, data: dict[str, Any]) -> None:
@@ -221,6 +234,10 @@ class CaseRules:
         self._require(data["amount"] == asked["amount"], "I06 authority", "another amount")
         payee = asked["material"]["payee"]
         self._require(data["payee"] == payee, "I06 authority", "another payee than approved")
+        suspected = case.facts.get("fraud_reported") or case.facts.get("fraud_suspected")
+        self._require("fraud" in asked["flags"] or not suspected, "I06 authority", "fraud unseen")
+        now = (case.facts.get("settlement"), case.facts.get("payee"))
+        self._require(now == (asked["amount"], payee), "I06 authority", "the facts are others now")
         halted = self._public.is_halted(int(self._line.headers["ce_registryposition"]))
         self._require(not halted, "I30 halt", "permitted while halted")
         case.permits[effect] = data

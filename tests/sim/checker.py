@@ -16,6 +16,7 @@ from typing import NoReturn, TypeVar
 
 from tests.sim.case_rules import CaseRules
 from tests.sim.gate_rules import GateRules
+from tests.sim.letter_rules import LetterRules
 from tests.sim.reading import Line
 from tests.sim.timer_rules import TimerRules
 
@@ -82,6 +83,7 @@ class Checker:
         self.cases = CaseRules(self.public, violate)
         self.gates = GateRules(self.public, self.cases, violate)
         self.timers = TimerRules(violate)
+        self.letters = LetterRules(violate)
         self.cases.decided = self.gates.decided
         self.logs: dict[str, _Log] = defaultdict(_Log)
         self.dead_letters: dict[tuple[str, int, int], str] = {}
@@ -91,6 +93,7 @@ class Checker:
         self.readers: list[Callable[[Line], None]] = []
         self._sequences: dict[tuple[str, str], int] = {}
         self._ids: set[str] = set()
+        self._homes: dict[str, int] = {}
 
     @property
     def counts(self) -> Counter[str]:
@@ -99,6 +102,7 @@ class Checker:
 
     def see(self, line: Line) -> None:
         """One record more."""
+        self.letters.note(line)
         if line.topic in OWN_LOGS:
             self._log(line)
         elif line.topic == "registry":
@@ -155,6 +159,8 @@ class Checker:
                 tell(each)
         if line.topic == "cases":
             self.cases.check_never_stuck({each.key for each in batch})
+            if self.public.quarantines:
+                self.cases.check_quarantine(line.partition, data["registry_position"])
 
     def _check_cause(self, line: Line, before: dict[str, int], log: _Log) -> None:
         """Whatever an event follows from was consumed by the very commit that holds it."""
@@ -185,6 +191,11 @@ class Checker:
         self.counts[f"event: {line.type}"] += 1
         if line.type.endswith(".refused"):
             self.counts[f"{line.type}: {line.data['code']}"] += 1
+        if line.topic != "registry" and self._homes.setdefault(line.key, line.partition) != (
+            line.partition
+        ):
+            self._violate("one partition", f"{line.key} on {line.place}, and elsewhere before")
+        self.letters.hear(line)
         if line.type in ("case.faulted", "input.parked"):
             self._violate("fault", f"{line.key} on {line.place}: {line.data}")
         if line.topic == "cases":

@@ -77,6 +77,7 @@ class GateRules:
         if hours:
             since = millis(self._line.headers["ce_time"])
             self._require(due_ms == since + hours * HOUR_MS, "promise", f"not {hours} hours")
+        self._check_watched(data)
         apart = {asked["requester"], *asked["preparers"], *data["owners"]}
         self.gates[name] = Gate(row, roles, rungs, due_ms, frozenset(apart))
 
@@ -103,6 +104,13 @@ class GateRules:
         self._require(breached == gate.due_ms, "I29 escalation", "breach of another promise")
         self._require(detected >= breached, "I05 timers", "breached before it was due")
         gate.due_ms = millis(data["due_at"])
+        self._check_watched(data)
+
+    def _check_watched(self, data: dict[str, Any]) -> None:
+        """A promise that no timer watches over is broken in silence."""
+        due_at = data["due_at"]
+        watched = not due_at or any(timer["due_at"] == due_at for timer in data["timers"])
+        self._require(watched, "I29 escalation", f"no timer for what is due at {due_at}")
 
     def _delegated(self, name: tuple[str, str, int], data: dict[str, Any]) -> None:
         gate = self.gates[name]
