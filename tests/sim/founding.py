@@ -38,12 +38,14 @@ AGENTS: dict[str, tuple[str, str]] = {
     for number in (1, 2)
 }
 # Two for every role, so that they may race and one may fall away; mallory and olga decide nothing.
+# Whoever prepares may also decide elsewhere, one holds both roles of a joint rung, and the agents'
+# owner decides too: only the rules that keep people apart stand between.
 PEOPLE: dict[str, tuple[str, ...]] = {
     "adam": ("senior-adjuster",),
     "anna": ("senior-adjuster",),
     "carl": ("claims-manager",),
     "cora": ("claims-manager",),
-    "vera": ("vp-claims",),
+    "vera": ("vp-claims", "legal"),
     "vito": ("vp-claims",),
     "otto": ("chief-claims-officer",),
     "olav": ("chief-claims-officer",),
@@ -52,14 +54,14 @@ PEOPLE: dict[str, tuple[str, ...]] = {
     "leon": ("legal",),
     "sue": ("special-investigations-unit",),
     "sid": ("special-investigations-unit",),
-    "dora": ("claims-desk",),
+    "dora": ("claims-desk", "senior-adjuster"),
     "dirk": ("claims-desk",),
     "pat": ("payments-desk",),
     "paul": ("payments-desk",),
     "mallory": ("intern",),
     "olga": ("operator",),
 }
-OWNER = "olga"
+OWNER = "carl"
 LOGS = (
     ("intake", topics.REGISTRY),
     ("intake", topics.INTAKE),
