@@ -38,6 +38,9 @@ floors: $(STAMP) ## Which room may import which
 sim: $(STAMP) ## Simulate 1,000 cities (SEEDS=n), or replay one and tell its story (SEED=n)
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --points)
 
+bugbank: $(STAMP) ## Plant every known kind of defect and count the seeds to its finding (BUG=, SEEDS=)
+	$(BIN)/python -m tests.bugbank $(BUG) --seeds $(or $(SEEDS),1000)
+
 schemas: $(STAMP) ## Write schemas/ and the generated tables of docs/ anew
 	$(BIN)/python -m caseway_control.schemas
 
@@ -59,4 +62,4 @@ down: ## Stop them
 clean: ## Remove what was made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo test test-fast check lint types floors schemas bench sim chaos torn up down clean
+.PHONY: help install demo test test-fast check lint types floors schemas bench sim bugbank chaos torn up down clean

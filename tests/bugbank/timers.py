@@ -1,0 +1,100 @@
+"""Defects of timers: early, twice, lost, or at another time than was asked for."""
+
+from __future__ import annotations
+
+from caseway.hosting.worker import Worker
+from caseway_sla_watchdog import deadlines, processor, state
+from tests.bugbank.planting import Defect, Edit
+
+DEFECTS = (
+    Defect(
+        "span-from-another-topic",
+        "A lease runs from the newest record of any topic and not from the one that asks for it.",
+        "I05",
+        (Edit(processor._timer, "delivery.appended_ms +", "delivery.at_ms +"),),
+    ),
+    Defect(
+        "timer-fires-twice",
+        "A timer that warned before it came due stays armed after it fired.",
+        "I05",
+        (
+            Edit(
+                state.evolve,
+                "if name != data.timer_id}",
+                "if name != data.timer_id or timer.is_warned}",
+            ),
+        ),
+    ),
+    Defect(
+        "timer-armed-twice",
+        "What is set again under the same name is armed again, whether or not it moved.",
+        "I05",
+        (
+            Edit(
+                processor.decide, "if name not in timers or timers[name].as_set(name) != timer", ""
+            ),
+        ),
+    ),
+    Defect(
+        "timer-early",
+        "A timer fires in the second in which it comes due, and not once it is due.",
+        "I05",
+        (
+            Edit(
+                deadlines._said,
+                "if _next_ms(timer) > now_ms:",
+                "if _next_ms(timer) // 1000 > now_ms // 1000:",
+            ),
+            Edit(
+                deadlines._said,
+                "if timer.due_ms > now_ms:",
+                "if timer.due_ms // 1000 > now_ms // 1000:",
+            ),
+        ),
+    ),
+    Defect(
+        "moved-timer-keeps-its-time",
+        "A timer that is set again stays due at the old instant.",
+        "I05",
+        (
+            Edit(
+                state.evolve,
+                "timers = {**left, **{timer.timer_id: _opened(timer) for timer in data.armed}}",
+                "timers = {**{timer.timer_id: _opened(timer) for timer in data.armed}, **left}",
+            ),
+        ),
+    ),
+    Defect(
+        "timers-lost-in-takeover",
+        "A new owner of the watchdog knows its timers but not when to look at them.",
+        "I05, stuck",
+        (Edit(Worker.index_due, "self._schedule(key, entity.state)", "pass"),),
+    ),
+    Defect(
+        "warning-comes-again",
+        "A timer that was moved and had warned forgets that it did.",
+        "I05",
+        (Edit(state.evolve, "is_warned=True", "is_warned=False"),),
+    ),
+    Defect(
+        "cancel-takes-the-moved-timer",
+        "A record that cancels a timer and sets it again leaves it cancelled.",
+        "I04, stuck",
+        (
+            Edit(
+                processor.decide, "if name in timers and name not in wanted)", "if name in timers)"
+            ),
+            Edit(
+                processor.decide,
+                "for name, timer in wanted.items()",
+                "for name, timer in wanted.items() if name not in data.cancels",
+            ),
+        ),
+    ),
+    Defect(
+        "closed-case-keeps-timers",
+        "A case that ended leaves its timers running.",
+        "I05",
+        (Edit(processor.decide, "cancelled = tuple(timers)", "cancelled = tuple(timers)[:0]"),),
+    ),
+)
