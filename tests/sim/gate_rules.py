@@ -36,7 +36,7 @@ class Gate:
     level: int = 0
     alarm: int = 0
     is_over: bool = False
-    gave_away: set[str] = field(default_factory=set)
+    gave_away: set[tuple[str, str]] = field(default_factory=set)
 
 
 def row_of(amount: str, flags: list[str]) -> tuple[str, tuple[str, ...], Any, int]:
@@ -117,7 +117,7 @@ class GateRules:
         roles = self._roles(data["to"])
         self._require(data["role"] in roles, "I08 delegation", f"{data['to']} lacks the role")
         self._require(data["to"] not in gate.apart, "I07 four eyes", f"{data['to']} prepared it")
-        gate.gave_away.add(data["by"])
+        gate.gave_away.add((data["by"], data["role"]))
 
     def _decided(self, name: tuple[str, str, int], data: dict[str, Any]) -> None:
         gate = self.gates[name]
@@ -145,7 +145,8 @@ class GateRules:
         for person, role in zip(by, roles, strict=True):
             self._require(person.startswith("person:"), "I10 auto", f"{person} decided")
             self._require(person not in gate.apart, "I07 four eyes", f"{person} prepared it")
-            self._require(person not in gate.gave_away, "I08 delegation", f"{person} gave it away")
+            given = (person, role) in gate.gave_away
+            self._require(not given, "I08 delegation", f"{person} gave it away")
             if person == self._line.headers["ce_authid"]:
                 held = self._roles(person)
                 self._require(role in held, "I06 authority", f"{person} is no {role}")
