@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from caseway.kernel import registry
 from caseway.kernel.matrix import CompiledMatrix
-from caseway_approval import authority, delegation, opening, quorum, state
+from caseway_approval import authority, delegation, quorum, state
 from tests.bugbank.planting import Defect, Edit
 
 DEFECTS = (
@@ -56,23 +56,6 @@ DEFECTS = (
                 authority.kept_apart,
                 "if person in bench.owners or person in owned:",
                 "if person in bench.preparers and person in owned:",
-            ),
-        ),
-    ),
-    Defect(
-        "owners-of-requester-alone",
-        "A gate remembers the owners of the agents that asked, and not of those that prepared.",
-        "I07",
-        (
-            Edit(
-                opening._opened,
-                "owners_of((asked.requester, *asked.preparers)",
-                "owners_of((asked.requester,)",
-            ),
-            Edit(
-                authority.kept_apart,
-                "owners_of((bench.requester, *bench.preparers)",
-                "owners_of((bench.requester,)",
             ),
         ),
     ),

@@ -119,10 +119,4 @@ DEFECTS = (
             ),
         ),
     ),
-    Defect(
-        "control-batch-shares-a-view",
-        "Several operators' wishes are judged in one commit, none of which sees what came before.",
-        "barrier",
-        (Edit(Inbox.require_again, "item.required = UNKNOWN", "item.required = item.required"),),
-    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caseway_approval import escalation, hearing, opening, state
+from caseway_approval import escalation, hearing, state
 from caseway_router import phases, processor, wishes
 from tests.bugbank.planting import Defect, Edit
 
@@ -12,15 +12,6 @@ DEFECTS = (
         "A decision counts though its maker was shown other facts.",
         "I01",
         (Edit(hearing._stale, "!= gate.digest:", "== '':"),),
-    ),
-    Defect(
-        "decision-on-stale-revision",
-        "A decision on a revision that was replaced counts for the one that replaced it.",
-        "I01",
-        (
-            Edit(hearing._stale, "if data.revision < gate.revision:", "if data.revision < 1:"),
-            Edit(hearing._stale, "!= gate.digest:", "== '':"),
-        ),
     ),
     Defect(
         "decided-twice",
@@ -53,7 +44,7 @@ DEFECTS = (
         ),
     ),
     Defect(
-        "rejection-after-one-approval-lost",
+        "sent-back-taken-for-rejected",
         "A gate that was sent back goes on as if it had been rejected.",
         "I21",
         (
@@ -77,30 +68,6 @@ DEFECTS = (
         ),
     ),
     Defect(
-        "amended-amount-keeps-the-phase",
-        "An amendment makes no task again that stood on the old facts.",
-        "I06, I21",
-        (
-            Edit(
-                wishes._stood_on,
-                "machine.inputs_digest(t, before) != machine.inputs_digest(t, facts)",
-                "machine.inputs_digest(t, before) != machine.inputs_digest(t, before)",
-            ),
-        ),
-    ),
-    Defect(
-        "replaced-gate-not-retired",
-        "A newer revision of a gate leaves the older one open.",
-        "I01, I05",
-        (
-            Edit(
-                opening.request,
-                "if known is not None and known.is_waiting:",
-                "if known is not None and known.revision < 1:",
-            ),
-        ),
-    ),
-    Defect(
         "alarm-rings-once",
         "The last rung of a gate gets no timer: an alarm comes once and then never again.",
         "I29, promise",
@@ -111,12 +78,6 @@ DEFECTS = (
                 "timers=()",
             ),
         ),
-    ),
-    Defect(
-        "breach-keeps-its-promise",
-        "The next rung has the time that was left to the one below.",
-        "promise, I05",
-        (Edit(state._escalated, "timer_id=_timer_of(data),", "timer_id=bench.timer_id,"),),
     ),
     Defect(
         "set-iterated-in-decide",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from caseway.casefile import evolve
-from caseway_router import effects, leases, reconcile, wishes
+from caseway_router import effects, wishes
 from tests.bugbank.planting import Defect, Edit
 
 DEFECTS = (
@@ -50,12 +49,6 @@ DEFECTS = (
         (Edit(effects.lapse, "known.token != token", "known.token == token"),),
     ),
     Defect(
-        "doubted-payment-tried-again",
-        "A payment in doubt is offered as work and not as a question to the bank.",
-        "I02, stuck",
-        (Edit(reconcile.doubt, "Purpose.RECONCILE", "Purpose.WORK"),),
-    ),
-    Defect(
         "permit-loses-its-cents",
         "The amount of a permit goes through a float and back to text.",
         "I06, payment",
@@ -65,36 +58,6 @@ DEFECTS = (
                 'amount = parse_money(facts[task.amount], f"/{task.amount}")',
                 'amount = parse_money(facts[task.amount], f"/{task.amount}")\n'
                 '    amount = amount.model_copy(update={"amount": str(float(amount.amount))})',
-            ),
-        ),
-    ),
-    Defect(
-        "effect-id-of-an-attempt",
-        "The bank hears of each attempt under an id of its own.",
-        "I02, payment",
-        (
-            Edit(
-                effects.begin,
-                "effect = effect_of(script, known.task)",
-                'effect = f"{effect_of(script, known.task)[:62]}{known.token:02}"',
-            ),
-        ),
-    ),
-    Defect(
-        "permit-revoked-too-soon",
-        "Another asks the bank while the permit of an agent in quarantine may still be used.",
-        "I02, payment",
-        (Edit(leases.end_attempt, "rest_s=task.permit.seconds if is_revoked else 0", "rest_s=0"),),
-    ),
-    Defect(
-        "effect-forgotten-after-doubt",
-        "A case forgets its permitted payment once the outcome is in doubt.",
-        "I21, payment",
-        (
-            Edit(
-                evolve._doubted,
-                "return _task(\n        state,",
-                "return _task(\n        replace(state, effects=()),",
             ),
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from caseway.hosting import worker
 from caseway.hosting.worker import Worker
 from caseway.kernel import authentication
 from caseway_intake import admission, control
@@ -51,8 +52,8 @@ DEFECTS = (
         (
             Edit(
                 authentication.misdirected,
-                "if expires_at is not None and",
-                "if expires_at is None and",
+                "expires_at < instant_of(delivery.at_ms)",
+                "expires_at < instant_of(0)",
             ),
         ),
     ),
@@ -84,6 +85,12 @@ DEFECTS = (
         "misrouted-key-taken",
         "A case is decided in a partition that is not its own.",
         "one partition",
-        (Edit(Worker._read, "if sharded and shard_of(", "if not sharded and shard_of("),),
+        (
+            Edit(
+                worker._check_routed,
+                'if shard_of(record.key or b"", shards) != shard:',
+                'if shard_of(record.key or b"", shards) >= shards:',
+            ),
+        ),
     ),
 )

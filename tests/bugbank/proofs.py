@@ -49,12 +49,6 @@ DEFECTS = (
         ),
     ),
     Defect(
-        "grown-tree-forgotten",
-        "A tree that grew while another was sealed is not sealed until it grows again.",
-        "I11",
-        (Edit(sealing.Sealer._close, "self._grown.pop(place, None)", "self._grown.clear()"),),
-    ),
-    Defect(
         "offers-not-sealed",
         "The offers of one pool are under no seal.",
         "I11",

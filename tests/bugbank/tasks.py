@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from caseway.casefile import evolve
 from caseway.kernel import identity
 from caseway_router import leases, processor, routing
 from tests.bugbank.planting import Defect, Edit
@@ -51,18 +50,6 @@ DEFECTS = (
         (Edit(leases.claim, "task.skill not in card.skills or ", ""),),
     ),
     Defect(
-        "queue-unchecked",
-        "A person is granted a task from a queue of others.",
-        "I20",
-        (
-            Edit(
-                leases.claim,
-                "known.queue not in script.registry.roles_of(actor.short)",
-                "not script.registry.roles_of(actor.short)",
-            ),
-        ),
-    ),
-    Defect(
         "quarantined-agent-ranked",
         "An agent in quarantine is assigned work.",
         "I19",
@@ -103,18 +90,6 @@ DEFECTS = (
         "A result counts though the facts that it stands on have changed.",
         "I18",
         (Edit(leases.stands_on_today, "if digest != known.inputs_digest:", "if digest == '':"),),
-    ),
-    Defect(
-        "attempt-not-counted",
-        "A failed attempt is forgotten when the task is granted again.",
-        "I23, I04",
-        (
-            Edit(
-                evolve._granted,
-                "lease_s=data.lease_s,",
-                "lease_s=data.lease_s,\n        attempts=0,\n        ended=(),",
-            ),
-        ),
     ),
     Defect(
         "spread-by-hash",

@@ -26,16 +26,6 @@ DEFECTS = (
         ),
     ),
     Defect(
-        "timer-armed-twice",
-        "What is set again under the same name is armed again, whether or not it moved.",
-        "I05",
-        (
-            Edit(
-                processor.decide, "if name not in timers or timers[name].as_set(name) != timer", ""
-            ),
-        ),
-    ),
-    Defect(
         "timer-early",
         "A timer fires in the second in which it comes due, and not once it is due.",
         "I05",
@@ -75,26 +65,5 @@ DEFECTS = (
         "A timer that was moved and had warned forgets that it did.",
         "I05",
         (Edit(state.evolve, "is_warned=True", "is_warned=False"),),
-    ),
-    Defect(
-        "cancel-takes-the-moved-timer",
-        "A record that cancels a timer and sets it again leaves it cancelled.",
-        "I04, stuck",
-        (
-            Edit(
-                processor.decide, "if name in timers and name not in wanted)", "if name in timers)"
-            ),
-            Edit(
-                processor.decide,
-                "for name, timer in wanted.items()",
-                "for name, timer in wanted.items() if name not in data.cancels",
-            ),
-        ),
-    ),
-    Defect(
-        "closed-case-keeps-timers",
-        "A case that ended leaves its timers running.",
-        "I05",
-        (Edit(processor.decide, "cancelled = tuple(timers)", "cancelled = tuple(timers)[:0]"),),
     ),
 )
