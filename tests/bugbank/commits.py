@@ -78,13 +78,13 @@ DEFECTS = (
     ),
     Defect(
         "event-lost-from-batch",
-        "A reader takes at most six events of each batch of another service.",
+        "A reader takes at most three events of each batch of another service.",
         "I27, I04",
         (
             Edit(
                 _Lane.receive,
                 "for record in batch.records:",
-                "for record in batch.records[:6]:",
+                "for record in batch.records[:3]:",
             ),
         ),
     ),
