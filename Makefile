@@ -22,7 +22,7 @@ test: $(STAMP) ## Run all tests, on a real Kafka and a real PostgreSQL
 	CASEWAY_REQUIRE_KAFKA=1 $(BIN)/pytest -q
 
 test-fast: $(STAMP) ## Run the tests that need neither broker nor database
-	$(BIN)/pytest -q -m "not kafka and not postgres"
+	$(BIN)/pytest -q -m "not long and not kafka and not postgres"
 
 check: lint types floors test ## Everything that CI runs
 
@@ -46,6 +46,9 @@ schemas: $(STAMP) ## Write schemas/ and the generated tables of docs/ anew
 
 bench: $(STAMP) ## Measure both logs in one run, beside their floors
 	$(BIN)/caseway bench
+
+mixed: $(STAMP) ## Roll two versions of every service forward and back on a real Kafka
+	CASEWAY_REQUIRE_KAFKA=1 $(BIN)/pytest -q -m long tests/mixed
 
 chaos: $(STAMP) ## Torment everything on a real broker: MINUTES=10 CASES=5000 SEED=
 	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))

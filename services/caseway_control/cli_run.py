@@ -222,11 +222,16 @@ def _log_of(directory: str | None, log: str | None) -> str | None:
     return None if on_kafka else f"sqlite:{directory}"
 
 
+# Under the 30 s that Kubernetes gives a pod, and above the drain of a shard.
+_DRAIN_MAX_S = 15.0
+
+
 def _serve(services: tuple[str, ...], log: str | None, as_json: bool) -> None:
     import asyncio  # noqa: PLC0415 - not for --help
     import signal  # noqa: PLC0415
 
     from caseway_control.cli_output import print_json  # noqa: PLC0415
+    from caseway_control.draining import cut_after  # noqa: PLC0415
     from caseway_control.spaces import load_settings, open_space  # noqa: PLC0415
     from caseway_control.wiring import Engine, own_directory, run_services  # noqa: PLC0415
 
@@ -246,11 +251,21 @@ def _serve(services: tuple[str, ...], log: str | None, as_json: bool) -> None:
             own_directory(space.log)
             task = asyncio.current_task()
             assert task is not None
-            # A drain is an orderly end, so SIGTERM cancels; Ctrl-C does so by itself.
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            loop = asyncio.get_running_loop()
+
+            def stop(number: signal.Signals) -> None:
+                signals.append(number)
+                cut_after(_DRAIN_MAX_S, loop, 128 + number)
+                task.cancel()
+
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop, number)
             await run_services(space, services, announce)
 
+    signals: list[signal.Signals] = []
     try:
         asyncio.run(body())
     except asyncio.CancelledError:
+        if signal.SIGINT in signals:
+            raise KeyboardInterrupt from None
         note("drained and stopped")

@@ -15,7 +15,7 @@ from caseway_control.keys import ROOTS, key_path
 from tests.acceptance.test_claims_on_kafka import BOUNDARIES
 from tests.mixed.rolling import NEWER, OLDER, Load, Rolling, records_of
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.long, pytest.mark.timeout(600)]
 
 # One case at each gate of the matrix at which a person decides.
 PARKED = [amount for amount, (row, _) in BOUNDARIES.items() if row != "auto"]

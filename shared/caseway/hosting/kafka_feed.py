@@ -66,8 +66,10 @@ class KafkaFeed:
     async def fetch(self, timeout_s: float) -> Mapping[Place, Sequence[Record]]:
         """Whatever is there, without what an older assignment still delivers."""
         if not self._assigned.is_set():
+            # Not `wait_for`: before Python 3.12 it may swallow a cancellation, and a drain hangs.
             try:
-                await asyncio.wait_for(self._assigned.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._assigned.wait()
             except TimeoutError:
                 return {}
         try:
