@@ -65,4 +65,4 @@ down: ## Stop them
 clean: ## Remove what was made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo test test-fast check lint types floors schemas bench sim bugbank chaos torn up down clean
+.PHONY: help install demo test test-fast check lint types floors schemas bench sim bugbank chaos torn mixed up down clean
