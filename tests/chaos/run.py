@@ -342,7 +342,8 @@ class Run:
         deadline = time.monotonic() + self.plan.patience_s
         ends, since = None, time.monotonic()
         while time.monotonic() < deadline and time.monotonic() - since < _STILL_S:
-            ready = [await asyncio.to_thread(self._stage._is_ready, name) for name in LASTING]
+            asked = (asyncio.to_thread(self._stage.readiness, name) for name in LASTING)
+            ready = [is_ready for is_ready, _ in await asyncio.gather(*asked)]
             now = {p: e for p, e in self._gauges.ends.items() if not p.topic.endswith(".audit")}
             if now != ends or not all(ready):
                 ends, since = now, time.monotonic()
