@@ -6,6 +6,8 @@ the record that asks, so a record that comes again asks for the same instant and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from caseway.contracts.case import CaseClosed
 from caseway.contracts.deadline import Timed, Timer, TimerRequest, TimersUpdated
 from caseway.contracts.record import instant_of, millis_of
@@ -38,6 +40,29 @@ def decide(state: Deadlines | None, delivery: Delivery, _registry: Registry) -> 
     if not armed and not cancelled:
         return NOTHING
     return Step((TimersUpdated(armed=armed, cancelled=cancelled),))
+
+
+def prune(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Leave out every timer that a later record of the same case cancels or sets again.
+
+    Most leases last for as long as an agent answers: they are over before they were written down.
+    """
+    moot: set[str] = set()
+    is_over = False
+    pruned: list[Delivery] = []
+    for delivery in reversed(deliveries):
+        data = delivery.event.data
+        assert isinstance(data, Timed), f"{delivery.event.envelope.type} carries no timers"
+        timers = tuple(each for each in data.timers if not (is_over or each.timer_id in moot))
+        pruned.append(delivery if timers == data.timers else _asking(delivery, data, timers))
+        moot.update(data.cancels, (each.timer_id for each in data.timers))
+        is_over = is_over or isinstance(data, CaseClosed)
+    return pruned[::-1]
+
+
+def _asking(delivery: Delivery, data: Timed, timers: tuple[TimerRequest, ...]) -> Delivery:
+    asked = data.model_copy(update={"timers": timers})
+    return delivery._replace(event=delivery.event._replace(data=asked))
 
 
 def _timer(request: TimerRequest, delivery: Delivery) -> Timer:

@@ -8,11 +8,14 @@ from caseway.contracts.deadline import Timed
 from caseway.contracts.topics import Topic
 from caseway.kernel.processor import Card, Input
 from caseway_sla_watchdog.deadlines import due_ms, wake
-from caseway_sla_watchdog.processor import decide
+from caseway_sla_watchdog.processor import decide, prune
 from caseway_sla_watchdog.state import Deadlines, evolve
 
 # Raise it when the meaning of Deadlines changes; snapshots of another version are not used.
 STATE_VERSION = 1
+
+# No timer is shorter than a second, and nobody waits for one to be set.
+LINGER_MS = 250
 
 
 def _timed(topic: Topic) -> Input:
@@ -35,4 +38,6 @@ CARD: Card[Deadlines] = Card(
     is_settled=lambda state: not state.timers,
     due_ms=due_ms,
     wake=wake,
+    linger_ms=LINGER_MS,
+    prune=prune,
 )

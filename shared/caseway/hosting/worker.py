@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from caseway.contracts import topics
-from caseway.contracts.codec import MAX_VALUE_BYTES, Event, decode, decode_raw, encode
+from caseway.contracts.codec import Event, decode, decode_raw, encode
 from caseway.contracts.control import CaseRedriven
 from caseway.contracts.envelope import Strength
 from caseway.contracts.fields import Contract
@@ -27,22 +27,24 @@ from caseway.contracts.shard import (
 )
 from caseway.contracts.topics import TopicKind
 from caseway.errors import ContractError, IntegrityError, Unattributable
+from caseway.hosting.bounds import (
+    EVENT_BYTES_MAX,
+    PARKED_BYTES_MAX,
+    check_inbound_size,
+    check_routed,
+    check_size,
+)
 from caseway.hosting.parking import describe, park, unpark
 from caseway.kernel.authentication import identify
 from caseway.kernel.emission import HOPS_MAX, Cause, Emitter
 from caseway.kernel.fold import Entity, Fold
-from caseway.kernel.identity import coordinates, shard_of
+from caseway.kernel.identity import coordinates
 from caseway.kernel.processor import Actor, Card, Delivery, Input, Step
 from caseway.kernel.registry import Registry
 
 S = TypeVar("S")
 
 FAULT_QUEUE = "operations"
-# Whatever one service says, another may have to park: base64 makes it a third larger, and a
-# record whose value is beyond MAX_VALUE_BYTES can't be read again. So inputs and decided events
-# stay below what a parked one may hold; a larger one would halt the shard for ever.
-_EVENT_BYTES_MAX = 640_000
-_PARKED_BYTES_MAX = MAX_VALUE_BYTES
 # Events about an input, not decided from it, are numbered from here on: the input is decided
 # later under the same cause, and an id is never given twice.
 _ASIDE = 1_000_000
@@ -65,6 +67,7 @@ class Worker(Generic[S]):
         self._others: list[Draft] = []
         self._consumed = False
         self.has_registry_facts = False
+        self._held: list[tuple[Delivery, TopicKind, Record]] = []
         self._due: list[tuple[int, str]] = []
         self._emitter = Emitter(card, registry.namespace, shard, registry.level)
 
@@ -133,7 +136,7 @@ class Worker(Generic[S]):
     # -- inputs -------------------------------------------------------------------------------
 
     def take(self, source: Input, record: Record, *, is_redriven: bool = False) -> None:
-        """Decide one record of an input topic.
+        """Decide one record of an input topic, or hold it for `decide_held` if the card lingers.
 
         Raises:
             CodeTooOld: it is newer than this code, on a topic with one writer: wait.
@@ -164,7 +167,21 @@ class Worker(Generic[S]):
         if is_redriven:
             # A person stands between: what went round too often may go on.
             delivery = delivery._replace(event=_first_hop(event))
-        self._decide(delivery, kind, event.key, record)
+        if self._card.linger_ms:
+            self._held.append((delivery, kind, record))
+        else:
+            self._decide(delivery, kind, event.key, record)
+
+    def decide_held(self) -> None:
+        """Decide what was held; the card prunes each case's records with all of them in sight."""
+        together: dict[str, list[Delivery]] = {}
+        for delivery, _, _ in self._held:
+            together.setdefault(delivery.event.key, []).append(delivery)
+        pruned = {key: iter(self._card.prune(some)) for key, some in together.items()}
+        held, self._held = self._held, []
+        for delivery, kind, record in held:
+            key = delivery.event.key
+            self._decide(next(pruned[key]), kind, key, record)
 
     def broadcast(self, event: Event, registry: Registry) -> None:
         """Move the registry one event on, and let the cases that it concerns react to it."""
@@ -203,10 +220,10 @@ class Worker(Generic[S]):
         if kind is TopicKind.LOG:
             event = decode(record, is_sole_writer=True)
             return event, Actor(event.envelope.actor, event.envelope.strength)
-        _check_inbound_size(record)
+        check_inbound_size(record)
         event, raw = decode_raw(record)
         if record.topic != topics.CONTROL.name:
-            _check_routed(record, self._shard, self.registry.shards)
+            check_routed(record, self._shard, self.registry.shards)
         return event, identify(event, raw, self.registry)
 
     def _decide(self, delivery: Delivery, kind: TopicKind, key: str, record: Record | None) -> None:
@@ -253,7 +270,7 @@ class Worker(Generic[S]):
 
     def _set_aside(self, key: str, data: CaseFaulted | InputParked, cause: Cause) -> None:
         first = _ASIDE + self.fold.next_sequence(key)
-        self._emit(key, Step((data,)), cause, first=first, limit=_PARKED_BYTES_MAX)
+        self._emit(key, Step((data,)), cause, first=first, limit=PARKED_BYTES_MAX)
 
     def _emit(
         self,
@@ -263,7 +280,7 @@ class Worker(Generic[S]):
         *,
         heard: Contract | None = None,
         first: int = 0,
-        limit: int = _EVENT_BYTES_MAX,
+        limit: int = EVENT_BYTES_MAX,
     ) -> None:
         emitter, guard = self._emitter, self._card.guard
         position = self.registry_position
@@ -278,7 +295,7 @@ class Worker(Generic[S]):
                 step=step,
             )
             draft = encode(self._card.own.name, self._shard, event)
-            _check_size(draft, limit)
+            check_size(draft, limit)
             entity = self.fold.get(key)
             guard(entity.state if entity else None, event, heard, self.registry)
             self.fold.apply(event)
@@ -286,7 +303,7 @@ class Worker(Generic[S]):
         if step.offers or step.registry:
             others = emitter.others(key, step, cause, position)
             for draft in others:
-                _check_size(draft, limit)
+                check_size(draft, limit)
             self._others.extend(others)
             self.has_registry_facts = self.has_registry_facts or bool(step.registry)
 
@@ -359,34 +376,3 @@ class _TooManyHops(ContractError):
 
 def _first_hop(event: Event) -> Event:
     return event._replace(envelope=event.envelope._replace(hops=0))
-
-
-def _check_inbound_size(record: Record) -> None:
-    draft = Draft(record.topic, 0, record.key, record.value, record.headers)
-    if draft.size_bytes > _EVENT_BYTES_MAX:
-        raise ContractError(
-            f"a record may have {_EVENT_BYTES_MAX} bytes with key and headers; store large "
-            "evidence and send a reference",
-            code="BODY_TOO_LARGE",
-            where="/",
-        )
-
-
-def _check_routed(record: Record, shard: int, shards: int) -> None:
-    if shard_of(record.key or b"", shards) != shard:
-        raise ContractError(
-            "the key belongs to another partition: set the producer's partitioner to murmur2 "
-            "(librdkafka and kcat: topic.partitioner=murmur2_random)",
-            code="contract.misrouted",
-            where="key",
-        )
-
-
-def _check_size(draft: Draft, limit: int) -> None:
-    """A record that nobody could write or read again must fail its case and not the shard."""
-    if len(draft.key or b"") + len(draft.value or b"") < limit // 2 or draft.size_bytes <= limit:
-        return
-    raise ContractError(
-        f"a record for {draft.topic} would have {draft.size_bytes} bytes; at most {limit}",
-        code="EVENT_TOO_LARGE",
-    )

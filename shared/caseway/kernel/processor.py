@@ -9,7 +9,7 @@ its own event, so what was folded before the commit equals what is folded after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -117,6 +117,10 @@ def _never_stuck(_state: object) -> bool:
     return False
 
 
+def _as_they_came(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+    return deliveries
+
+
 def _touches_none(_states: object, _event: Event) -> Iterable[str]:
     return ()
 
@@ -131,6 +135,10 @@ class Card(Generic[S]):
     registry event concerns. `due_ms` is when a state wants to be woken, and `wake` what it then
     says; only the watchdog has them. `guard` sees each event before it is folded, with the state
     before it and what was heard; what it raises faults that case, and the event is not written.
+
+    `linger_ms` is how long a record may wait for others, so that one commit answers them together:
+    0 for whoever is on a case's way. `prune` then sees what came together for one case and may
+    take from each delivery what a later one takes back.
     """
 
     service: str
@@ -146,3 +154,5 @@ class Card(Generic[S]):
     due_ms: Callable[[S], int | None] = _never_due
     wake: Callable[[S, str, int], Step] = _no_wake
     guard: Callable[[S | None, Event, Contract | None, Registry], None] = _no_guard
+    linger_ms: int = 0
+    prune: Callable[[Sequence[Delivery]], Sequence[Delivery]] = _as_they_came

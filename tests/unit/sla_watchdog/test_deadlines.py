@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,11 +25,13 @@ from caseway.contracts.deadline import (
     TimerWarned,
 )
 from caseway.contracts.decision import GateRetired
-from caseway.contracts.envelope import Envelope
+from caseway.contracts.envelope import Envelope, Strength
 from caseway.contracts.fields import Contract
 from caseway.contracts.record import Record, instant_of
 from caseway.errors import IntegrityError
 from caseway.hosting.worker import Worker
+from caseway.kernel.processor import Actor, Delivery
+from caseway.kernel.registry import Registry
 from caseway.testing import Given, registry_of
 from caseway_sla_watchdog.service import CARD
 from caseway_sla_watchdog.state import Deadlines
@@ -113,6 +116,7 @@ def test_what_came_from_another_topic_before_it_moves_no_span() -> None:
             envelope = envelope._replace(type=GateRetired.TYPE, version=GateRetired.VERSION)
         draft = encode(topic, 0, Event("c-1", envelope, data))
         worker.take(source, Record(topic, 0, 0, T0 + after_ms, *draft[2:]))
+    worker.decide_held()
     own, _ = worker.drafts()
     armed = decode(Record("deadlines", 0, 0, T0, *own[-1][2:]), is_sole_writer=True).data
     assert isinstance(armed, TimersUpdated)
@@ -312,3 +316,59 @@ def test_each_timer_that_is_set_ends_exactly_once_and_in_time(steps: list[Any]) 
             expected = {each: at for each, at in expected.items() if each not in late}
         open_ = {} if story.state is None else story.state.timers
         assert {each: timer.due_ms for each, timer in open_.items()} == expected
+
+
+def _delivery(data: Contract, at_ms: int) -> Delivery:
+    name = data.TYPE  # type: ignore[attr-defined]
+    event = Event("c-1", Envelope("e-1", "/test", name, 1), data)
+    return Delivery(event, "cases", f"g/cases/0/{at_ms}", at_ms, _ROUTER, at_ms)
+
+
+def _decided(state: Deadlines | None, deliveries: Sequence[Delivery]) -> tuple[Deadlines, int]:
+    """The timers after these deliveries, and how many events it took to say so."""
+    said = 0
+    for delivery in deliveries:
+        for data in CARD.decide(state, delivery, Registry()).events:
+            state, said = CARD.evolve(state, delivery.event._replace(data=data)), said + 1
+    return state or Deadlines(), said
+
+
+_ROUTER = Actor("system:router", Strength.SYSTEM)
+_ASKED = st.builds(
+    lambda kind, arms, cancels, spans: (
+        CaseClosed(outcome="paid")
+        if kind == 0
+        else asking(
+            *(wanted(name, after_s=span) for name, span in zip(sorted(arms), spans, strict=False)),
+            cancels=tuple(f"lease/{name}" for name in sorted(cancels)),
+        )
+    ),
+    st.integers(0, 6),
+    st.sets(NAMES),
+    st.sets(NAMES),
+    st.lists(st.integers(1, 50), min_size=3, max_size=3),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@for_all(st.lists(_ASKED, max_size=3), st.lists(_ASKED, min_size=1, max_size=6))
+def test_what_came_together_ends_where_one_by_one_would_and_says_no_more(
+    before: list[Contract], together: list[Contract]
+) -> None:
+    stories = [_delivery(data, T0 + index) for index, data in enumerate([*before, *together])]
+    state, _ = _decided(None, stories[: len(before)])
+    one_by_one, said = _decided(state, stories[len(before) :])
+    pruned, said_pruned = _decided(state, CARD.prune(stories[len(before) :]))
+    assert pruned == one_by_one
+    assert said_pruned <= said
+
+
+def test_a_lease_that_is_over_before_it_was_written_is_never_written() -> None:
+    done = TaskCancelled(task_id="task-1", reason="x", cancels=("lease/task-1",))
+    came = [_delivery(asking(wanted()), T0), _delivery(done, T0 + SECOND)]
+    assert _decided(None, CARD.prune(came)) == (Deadlines(), 0)
+    assert _decided(None, came)[1] == 2
+
+
+def test_the_watchdog_lingers_for_less_than_its_shortest_timer() -> None:
+    assert 0 < CARD.linger_ms < SECOND
