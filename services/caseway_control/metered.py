@@ -46,9 +46,9 @@ class MeteredLog:
         """As the log does."""
         return await self._log.append(drafts)
 
-    async def feed(self) -> Feed:
+    async def feed(self, linger_ms: int = 0) -> Feed:
         """As the log does."""
-        return await self._log.feed()
+        return await self._log.feed(linger_ms)
 
     async def create_topics(self, topics: Sequence[Topic]) -> Sequence[str]:
         """As the log does."""

@@ -23,7 +23,8 @@ from caseway.hosting.log import Log
 from caseway.hosting.postgres_store import PostgresStore
 from caseway.hosting.projector import Projector
 from caseway.hosting.registry_reader import RegistryReader
-from caseway.hosting.runner import ShardRunner
+from caseway.hosting.runner import ServiceRunner, ShardRunner
+from caseway.hosting.sealing_host import LINGER_MS as SEALING_LINGER_MS
 from caseway.hosting.sealing_host import SealingShard, sealed_places
 from caseway.ops.health import Health, PortInUse, Probes, judge_liveness, judge_readiness
 from caseway.ops.logs import configure_logs
@@ -125,22 +126,25 @@ class Engine:
     # -- parts --------------------------------------------------------------------------------
 
     def _runner(self, service: str, member: str) -> ShardRunner | None:
-        make: Callable[[int], ShardLike]
-        only: frozenset[int] | None = None
-        if service == AUDIT_SERVICE:
-            file = _checkpoint_key(self._space)
-            if file is None:
-                _log.warning("no checkpoint key: nothing is sealed", service=service)
-                self._expected.pop(service)
-                return None
-            key = load_key(file, "checkpoint")
-            places = sealed_places(self._settings.pool_names, self._space.log.shards)
-            make, only = (lambda _: SealingShard(Sealer, key, places)), frozenset({0})
-        else:
+        if service != AUDIT_SERVICE:
             card = CARDS[service]
-            make = lambda number: Shard(card, number)  # noqa: E731 - the same shape as above
+            return ServiceRunner(card, self._metered, self._registry, now_ms, member=member)
+        file = _checkpoint_key(self._space)
+        if file is None:
+            _log.warning("no checkpoint key: nothing is sealed", service=service)
+            self._expected.pop(service)
+            return None
+        key = load_key(file, "checkpoint")
+        places = sealed_places(self._settings.pool_names, self._space.log.shards)
         return ShardRunner(
-            service, make, self._metered, self._registry, now_ms, member=member, only=only
+            service,
+            lambda _: SealingShard(Sealer, key, places),
+            self._metered,
+            self._registry,
+            now_ms,
+            member=member,
+            only=frozenset({0}),
+            linger_ms=SEALING_LINGER_MS,
         )
 
     def _make_projector(self) -> Projector | None:

@@ -25,7 +25,12 @@ _DEADLINE_S = 30
 
 
 class LogEdges:
-    """Needs the fixture `log`: a fresh log with every topic."""
+    """Needs the fixture `log`: a fresh log with every topic.
+
+    `linger_ms` is 0 for a log that makes no use of the leave to come late.
+    """
+
+    linger_ms = 300
 
     async def test_a_scan_goes_on_from_chunk_to_chunk(self, log: Log) -> None:
         texts = [str(number) for number in range(2_500)]
@@ -99,6 +104,29 @@ class LogEdges:
         assert await fetched(second, 2) == {SUBMISSIONS: ["a", "b"]}
         await first.close()
         await second.close()
+
+    async def test_who_lingers_reads_all_in_order_and_in_fewer_fetches(self, log: Log) -> None:
+        feed = await log.feed(self.linger_ms)
+        await feed.seek({SUBMISSIONS: 0})
+        found: list[str] = []
+        fetches = 0
+
+        async def read() -> None:
+            nonlocal fetches
+            while len(found) < 20:
+                got = await feed.fetch(0.5)
+                fetches += bool(got)
+                found.extend(values(got.get(SUBMISSIONS, ())))
+
+        reading = asyncio.create_task(read())
+        for number in range(20):
+            await log.append([draft("submissions", str(number))])
+        async with asyncio.timeout(_DEADLINE_S):
+            await reading
+        assert found == [str(number) for number in range(20)]
+        # Twenty appends take far less than ten such whiles, even on a busy machine.
+        assert fetches <= (10 if self.linger_ms else 20)
+        await feed.close()
 
     async def test_seeking_a_paused_partition_reads_it_again(self, log: Log) -> None:
         await log.append([draft("submissions", "a")])

@@ -17,6 +17,8 @@ from tests.conformance.log_suite import CASES, SHARDS, all_of, draft, values
 
 
 class TestMemoryLogEdges(LogEdges):
+    linger_ms = 0
+
     @pytest.fixture
     async def log(self) -> AsyncIterator[Log]:
         clock = itertools.count(1_000)

@@ -202,15 +202,16 @@ class Shard(Generic[S]):
     # -- work ---------------------------------------------------------------------------------
 
     def _work(self) -> Life:
-        now_ms, lingers_until_ms = 0, None
+        now_ms = 0
         while True:
-            position = self.worker.registry_position
-            is_ready = self.inbox.is_ready(position) and lingers_until_ms is None
+            is_idle = not (
+                self.inbox.needs_barrier or self.inbox.is_ready(self.worker.registry_position)
+            )
             arrival: Arrival = yield Wait(
-                position,
-                self.inbox.awaited_position(position),
-                _earlier(self.worker.next_due_ms(), lingers_until_ms),
-                not (is_ready or self.inbox.needs_barrier),
+                self.worker.registry_position,
+                self.inbox.awaited_position(self.worker.registry_position),
+                self.worker.next_due_ms(),
+                is_idle,
                 self.inbox.full(self.limits.queue_records),
             )
             now_ms = arrival.now_ms
@@ -221,26 +222,7 @@ class Shard(Generic[S]):
             if self.inbox.needs_barrier:
                 end: int = yield Barrier()
                 self.inbox.pass_barrier(end)
-            lingers_until_ms = self._lingers_until(now_ms, lingers_until_ms)
-            if lingers_until_ms is None:
-                yield from self._decide_and_commit(now_ms)
-
-    def _lingers_until(self, now_ms: int, until_ms: int | None) -> int | None:
-        """Until when what lies ready may wait for more; None once it is to be decided."""
-        worker, linger_ms = self.worker, self.card.linger_ms
-        due_ms = worker.next_due_ms()
-        if (
-            linger_ms == 0
-            or worker.is_worth_a_commit
-            or (due_ms is not None and due_ms <= now_ms)
-            or self.inbox.queued >= self.limits.share_records
-            or not self.inbox.is_ready(worker.registry_position)
-        ):
-            return None
-        if until_ms is None:
-            return now_ms + linger_ms
-        # A clock that is set back must not make anything wait longer than was meant.
-        return until_ms if now_ms < until_ms <= now_ms + linger_ms else None
+            yield from self._decide_and_commit(now_ms)
 
     def _decide_and_commit(self, now_ms: int) -> Life:
         taken = self.inbox.take(self.limits.share_records, self.worker.registry_position)
@@ -310,10 +292,6 @@ class Shard(Generic[S]):
         self._last = trailer
         self._next_own = next_own
         self._unsnapped |= self.worker.accept()
-
-
-def _earlier(first: int | None, second: int | None) -> int | None:
-    return min((each for each in (first, second) if each is not None), default=None)
 
 
 def _place(text: str) -> Place:

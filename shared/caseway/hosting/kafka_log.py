@@ -36,6 +36,7 @@ COMMIT_S = 8.0
 _SCAN_RECORDS = 2_000
 # Short, because a fetch that holds only markers moves the position and returns nothing.
 _SCAN_WAIT_MS = 20
+_IDLE_WAIT_MS = 500
 _BATCH_BYTES = 1_048_576
 # aiokafka waits 20 ms (and 100 ms by default) when the transaction before is still completing;
 # on a quiet machine that takes 1-3 ms, and ten such waits are the latency of a case.
@@ -187,9 +188,9 @@ class KafkaLog:
         ends = await bounded(prober.end_offsets([partition]), CALL_S, "end")
         return int(ends[partition])
 
-    async def feed(self) -> Feed:
+    async def feed(self, linger_ms: int = 0) -> Feed:
         """A group-less consumer: no rebalance ever takes its positions away."""
-        return KafkaFeed(await self._consumer("read_committed"), self._namespace)
+        return KafkaFeed(await self._consumer("read_committed", linger_ms), self._namespace)
 
     async def join(self, service: str, member: str) -> Membership:
         """Share out the shards by a consumer group that only counts members and reads nothing."""
@@ -203,13 +204,15 @@ class KafkaLog:
                 self._probers[isolation] = await self._consumer(isolation)
             return self._probers[isolation]
 
-    async def _consumer(self, isolation: Isolation) -> AIOKafkaConsumer:
+    async def _consumer(self, isolation: Isolation, linger_ms: int = 0) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level=isolation,
-            fetch_max_wait_ms=500,
+            # The broker answers when there is so much, or when the time is over.
+            fetch_min_bytes=_BATCH_BYTES if linger_ms else 1,
+            fetch_max_wait_ms=linger_ms or _IDLE_WAIT_MS,
             max_partition_fetch_bytes=_BATCH_BYTES,
         )
         try:

@@ -122,8 +122,8 @@ class Log(Protocol):
     async def append(self, drafts: Sequence[Draft]) -> Sequence[tuple[int, int]]:
         """Append to inbound topics; returns (offset, append time in ms) once they are durable."""
 
-    async def feed(self) -> Feed:
-        """A new reader of committed records."""
+    async def feed(self, linger_ms: int = 0) -> Feed:
+        """A new reader of committed records; they may come `linger_ms` late, in fewer fetches."""
 
     async def join(self, service: str, member: str) -> Membership:
         """Take part in sharing out the shards of a service; `member` survives a restart."""

@@ -81,8 +81,8 @@ class MemoryLog:
         await asyncio.sleep(0)
         return self.broker.end(place)
 
-    async def feed(self) -> Feed:
-        """A reader."""
+    async def feed(self, linger_ms: int = 0) -> Feed:
+        """A reader; nothing is saved by coming late."""
         feed = MemoryFeed(self)
         self._feeds.add(feed)
         return feed

@@ -27,6 +27,8 @@ _log = structlog.get_logger("caseway.projector")
 
 # A transaction of this many events takes about a tenth of a second, and its rows a few MB.
 WRITE_EVENTS = 5_000
+# People read the rows and no service does, so several cases may share a transaction.
+LINGER_MS = 250
 _FETCH_S = 0.5
 _BACKOFF_S, _BACKOFF_MAX_S = 0.1, 10.0
 
@@ -105,7 +107,7 @@ class Projector:
         found = await self._store.open()
         self.positions = {place: found.get(place, 0) for place in log_places(self._log.shards)}
         self._sources = {place: Source(place, start) for place, start in self.positions.items()}
-        self._feed = await self._log.feed()
+        self._feed = await self._log.feed(LINGER_MS)
         await self._feed.seek(self.positions)
 
     async def _step(self) -> None:

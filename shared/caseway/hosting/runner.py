@@ -76,6 +76,7 @@ class ShardRunner:
         *,
         member: str,
         only: frozenset[int] | None = None,
+        linger_ms: int = 0,
     ) -> None:
         self.service = service
         self._make_shard = make_shard
@@ -84,6 +85,7 @@ class ShardRunner:
         self._now_ms = now_ms
         self._member = member
         self._only = only
+        self._linger_ms = linger_ms
         self._owned: dict[int, _Owned] = {}
         self._by_place: dict[Place, _Owned] = {}
         self._feed: Feed | None = None
@@ -98,7 +100,7 @@ class ShardRunner:
         """Own and run shards until cancelled; then drain: finish the commit in hand and leave."""
         self._crashed = asyncio.get_running_loop().create_future()
         membership = await self._log.join(self.service, self._member)
-        self._feed = await self._log.feed()
+        self._feed = await self._log.feed(self._linger_ms)
         pump = asyncio.create_task(self._pump(self._feed), name=f"{self.service}-pump")
         try:
             while True:
@@ -286,5 +288,7 @@ class ServiceRunner(ShardRunner):
         def make(number: int) -> Shard[Any]:
             return Shard(card, number, limits)
 
-        super().__init__(card.service, make, log, registry, now_ms, member=member)
+        super().__init__(
+            card.service, make, log, registry, now_ms, member=member, linger_ms=card.linger_ms
+        )
         self.card = card

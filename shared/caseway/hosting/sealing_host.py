@@ -36,6 +36,8 @@ from caseway.kernel.registry import Registry
 SERVICE = "audit"
 # Half of the two seconds within which a record is to be under seal.
 INTERVAL_MS = 1_000
+# The leaves of one checkpoint come in one or two fetches.
+LINGER_MS = 500
 
 # A takeover folds at most about this many checkpoints, which takes a tenth of a second.
 SNAPSHOT_CHECKPOINTS = 500

@@ -21,10 +21,11 @@ _READY_RECORDS_MAX = 2_000
 class SqliteFeed:
     """Committed records of many partitions."""
 
-    def __init__(self, reader: Reader, feeds: set[SqliteFeed]) -> None:
+    def __init__(self, reader: Reader, feeds: set[SqliteFeed], linger_s: float) -> None:
         self._reader = reader
         self._feeds = feeds
         self._feeds.add(self)
+        self._linger_s = linger_s
         self._next: dict[Place, int] = {}
         self._ready: dict[Place, list[Record]] = {}
         # Used as a queue, so that no place waits for ever behind a busier one.
@@ -75,6 +76,8 @@ class SqliteFeed:
 
     async def fetch(self, timeout_s: float) -> Mapping[Place, Sequence[Record]]:
         """What is there, or what comes within the timeout."""
+        if self._linger_s and not self._behind:
+            await asyncio.sleep(self._linger_s)  # for more to come; nothing is taken yet
         found = self._take()
         if not found:
             with contextlib.suppress(TimeoutError):

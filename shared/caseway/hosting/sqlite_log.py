@@ -113,9 +113,9 @@ class SqliteLog:
         """How far a service has read each of its inputs, for lag tools."""
         return self._reader.positions(service)
 
-    async def feed(self) -> Feed:
+    async def feed(self, linger_ms: int = 0) -> Feed:
         """A reader fed from memory where it keeps up, from the file where it does not."""
-        return SqliteFeed(self._reader, self._feeds)
+        return SqliteFeed(self._reader, self._feeds, linger_ms / 1000)
 
     async def join(self, service: str, member: str) -> Membership:
         """All shards belong to the one engine process."""

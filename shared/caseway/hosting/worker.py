@@ -136,7 +136,7 @@ class Worker(Generic[S]):
     # -- inputs -------------------------------------------------------------------------------
 
     def take(self, source: Input, record: Record, *, is_redriven: bool = False) -> None:
-        """Decide one record of an input topic, or hold it for `decide_held` if the card lingers.
+        """Decide one record of an input topic, or hold it for `decide_held` if the card prunes.
 
         Raises:
             CodeTooOld: it is newer than this code, on a topic with one writer: wait.
@@ -167,17 +167,20 @@ class Worker(Generic[S]):
         if is_redriven:
             # A person stands between: what went round too often may go on.
             delivery = delivery._replace(event=_first_hop(event))
-        if self._card.linger_ms:
+        if self._card.prune:
             self._held.append((delivery, kind, record))
         else:
             self._decide(delivery, kind, event.key, record)
 
     def decide_held(self) -> None:
         """Decide what was held; the card prunes each case's records with all of them in sight."""
+        prune = self._card.prune
+        if prune is None:
+            return
         together: dict[str, list[Delivery]] = {}
         for delivery, _, _ in self._held:
             together.setdefault(delivery.event.key, []).append(delivery)
-        pruned = {key: iter(self._card.prune(some)) for key, some in together.items()}
+        pruned = {key: iter(prune(some)) for key, some in together.items()}
         held, self._held = self._held, []
         for delivery, kind, record in held:
             key = delivery.event.key

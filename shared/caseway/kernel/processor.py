@@ -117,10 +117,6 @@ def _never_stuck(_state: object) -> bool:
     return False
 
 
-def _as_they_came(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-    return deliveries
-
-
 def _touches_none(_states: object, _event: Event) -> Iterable[str]:
     return ()
 
@@ -136,8 +132,8 @@ class Card(Generic[S]):
     says; only the watchdog has them. `guard` sees each event before it is folded, with the state
     before it and what was heard; what it raises faults that case, and the event is not written.
 
-    `linger_ms` is how long a record may wait for others, so that one commit answers them together:
-    0 for whoever is on a case's way. `prune` then sees what came together for one case and may
+    `linger_ms` is how long records may wait for others, so that one commit answers them together:
+    0 for whoever is on a case's way. `prune` is given what came together for one case, and may
     take from each delivery what a later one takes back.
     """
 
@@ -155,4 +151,4 @@ class Card(Generic[S]):
     wake: Callable[[S, str, int], Step] = _no_wake
     guard: Callable[[S | None, Event, Contract | None, Registry], None] = _no_guard
     linger_ms: int = 0
-    prune: Callable[[Sequence[Delivery]], Sequence[Delivery]] = _as_they_came
+    prune: Callable[[Sequence[Delivery]], Sequence[Delivery]] | None = None

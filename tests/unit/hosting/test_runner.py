@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,24 @@ async def test_the_next_process_goes_on_where_the_last_one_stopped() -> None:
         await send(world, str(number))
         async with running(made_runner(world)):
             await until_heard(world, *(str(n) for n in range(number + 1)))
+
+
+async def test_a_service_reads_with_the_linger_of_its_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await World().begin()
+    lingered: list[int] = []
+    feed = world.log.feed
+
+    def spied(linger_ms: int = 0) -> Any:
+        lingered.append(linger_ms)
+        return feed(linger_ms)
+
+    monkeypatch.setattr(world.log, "feed", spied)
+    runner = ServiceRunner(
+        replace(CARD, linger_ms=70), world.log, world.registry, lambda: world.now_ms, member="a"
+    )
+    async with running(runner):
+        await eventually(lambda: is_running(runner, 2))
+    assert lingered == [70]
 
 
 class Gate:
