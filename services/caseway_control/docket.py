@@ -1,4 +1,4 @@
-"""What waits for people: open gates and queued tasks, folded from the logs of cases and approvals.
+"""What waits for people: open gates, queued tasks and faulted cases, folded from the logs.
 
 A person decides on exactly what is gathered here, so it holds what an approver must see: what is
 asked, under which row and why, who may decide until when, and what agents did on what evidence.
@@ -23,11 +23,13 @@ from caseway.contracts.shard import CaseFaulted, CaseResumed
 from caseway_approval.state import Gate, Gates, GateStatus
 from caseway_approval.state import evolve as evolve_gates
 
-TOPICS = (topics.CASES, topics.APPROVALS)
+_TOLD = (topics.CASES, topics.APPROVALS)
+# In the other two logs only a fault is of interest: it waits for a person like everything here.
+TOPICS = (*_TOLD, topics.INTAKE, topics.DEADLINES)
 TYPES = frozenset(
     entry.name
     for entry in CATALOG.values()
-    if {topic.name for topic in TOPICS} & set(entry.topics) and not entry.name.startswith("shard.")
+    if {topic.name for topic in _TOLD} & set(entry.topics) and not entry.name.startswith("shard.")
 )
 
 
