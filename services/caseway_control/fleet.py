@@ -42,6 +42,8 @@ from caseway_control.keys import (
 SERVICES = ("intake", "router", "approval", "sla_watchdog", "audit")
 POOLS = ("claims", "payments")
 SHARDS = 4
+# Until processes answer, on however busy a machine.
+_START_S = 180.0
 # What the interpreter is told to run; a test hands over another version of the services.
 PROGRAM = ("-m", "caseway_control.cli")
 
@@ -112,7 +114,8 @@ class Fleet:
             "olga", {name: self.key(f"agent:{name}").public_text for name in DEMO_AGENTS}
         )
         documents = [*people, *read_folder([shipped_folder("insurance")]), *agents]
-        outcomes = await publish(log, documents, [self.key(key_id) for key_id in ROOTS])
+        keys = [self.key(key_id) for key_id in ROOTS]
+        outcomes = await publish(log, documents, keys, timeout_s=_START_S)
         refused = [outcome for outcome in outcomes if outcome.verdict == "refused"]
         assert not refused, refused
 
@@ -146,7 +149,7 @@ class Fleet:
             return None
         return int(said["http_port"])
 
-    async def until_ready(self, timeout_s: float = 180.0) -> None:
+    async def until_ready(self, timeout_s: float = _START_S) -> None:
         """Wait until every process says that it is ready."""
         async with asyncio.timeout(timeout_s):
             for name in tuple(self._children):

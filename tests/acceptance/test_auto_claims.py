@@ -124,7 +124,7 @@ async def _delete_snapshots(fleet: Fleet, log: Any) -> None:
     await admin.start()
     caches = [topics.snapshots(service) for service in topics.SERVICES]
     await admin.delete_topics([f"{fleet.namespace}.{topic.name}" for topic in caches])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while set(await admin.list_topics()) & {f"{fleet.namespace}.{t.name}" for t in caches}:
             await asyncio.sleep(0.05)
     await admin.close()

@@ -87,7 +87,7 @@ async def test_boundary_amounts_reach_their_approver_and_bad_ones_are_named(
         )
     async with fleet.people_and_agents(running):
         await running.append(drafts)
-        closed = await until_closed(running, len(BOUNDARIES) + 1, 60)
+        closed = await until_closed(running, len(BOUNDARIES) + 1, 240)
     assert set(closed.values()) == {"paid"}
 
     approvals = await whole_log(running, "approvals")
@@ -152,6 +152,6 @@ async def test_every_inbound_record_three_times_changes_nothing(fleet: Fleet, ru
     ]
     async with fleet.people_and_agents(tripled):
         await tripled.append(drafts)
-        closed = await until_closed(running, count, 120)
+        closed = await until_closed(running, count, 240)
     assert len(closed) == count
     await assert_once(fleet.bank, running, count)

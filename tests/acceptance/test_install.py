@@ -23,7 +23,7 @@ DATA = (
     "caseway_control/data/demo/claim-75000.json",
 )
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

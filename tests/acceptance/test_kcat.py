@@ -24,11 +24,11 @@ from caseway.kernel.identity import case_id_of, shard_of
 from caseway_control.fleet import POOLS, Fleet
 from tests.acceptance.reading import until_closed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 DEFINITION, SOURCE = "insurance-claim", "kcat"
 MURMUR2 = ("-X", "topic.partitioner=murmur2_random")
-WAIT_S = 60
+WAIT_S = 120
 
 
 def the_tool() -> str:
@@ -241,7 +241,7 @@ async def test_another_client_reads_record_for_record_what_our_log_reads(
         for service in ("intake", "router", "approval"):
             fleet.kill(service)
             fleet.start(service)
-        await until_closed(running, cases, 120)
+        await until_closed(running, cases, 240)
     fleet.stop()
     total = 0
     for topic in topics.all_topics(POOLS):

@@ -36,7 +36,7 @@ from caseway.kernel.projection import Rows
 from caseway_audit.rows import EVENTS, ROWS_VERSION, TABLES, rows_of
 from caseway_control.local_postgres import LocalPostgres
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
 SCHEMA = resources.files("caseway_audit").joinpath("schema.sql").read_text(encoding="utf-8")
 PIN = Pin(name="insurance-claim", version=1, digest="ab" * 32)

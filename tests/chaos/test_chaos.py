@@ -29,7 +29,7 @@ SHORT = {
 
 @pytest.mark.kafka
 @pytest.mark.postgres
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_accepted_case_closes_once_through_everything_at_once(tmp_path: Path) -> None:
     if shutil.which("java") is None or shutil.which("mvn") is None:
         _missing("a broker that can be killed needs Java 17 and Maven")

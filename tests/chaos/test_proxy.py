@@ -16,7 +16,7 @@ from tests.broker import Broker
 from tests.chaos.proxy import END_TXN, FETCH, PRODUCE, Act, Fault, Proxy, Request
 from tests.conformance.log_suite import all_of, draft, values
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 PLACE = ("cases", 0)
 

@@ -16,7 +16,7 @@ from tests.chaos.test_proxy import Once, late_answers
 from tests.chaos.torn import Plan, client_with, torment
 from tests.conformance.log_suite import all_of, values
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 # A hundred takes about four seconds; `make torn` tries ten thousand.
 TRIES = 320

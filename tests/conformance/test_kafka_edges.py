@@ -24,7 +24,7 @@ from tests.conformance.log_edges import LogEdges, committed, fetched
 from tests.conformance.log_suite import CASES, SHARDS, all_of, draft, values
 from tests.unit.hosting.toy import REGISTRY, spoken
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

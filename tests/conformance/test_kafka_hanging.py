@@ -18,7 +18,7 @@ from caseway.hosting.log import Place
 from tests.broker import Broker
 from tests.conformance.log_suite import all_of, draft, values
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 CASES: Place = ("cases", 0)
 OFFERS: Place = ("offers.claims", 0)

@@ -15,7 +15,7 @@ from caseway.hosting.kafka_log import KafkaLog
 from caseway.hosting.log import Log
 from tests.conformance.log_suite import CASES, SHARDS, LogConformance, all_of, draft, values
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 
 class TestKafkaLog(LogConformance):

@@ -19,7 +19,7 @@ from caseway.hosting.kafka_membership import KafkaMembership, _instance, share_o
 from caseway.hosting.log import Membership
 from tests.broker import Broker
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 SHARDS = 4
 _MEMBER = """

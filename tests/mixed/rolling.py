@@ -51,7 +51,7 @@ class Rolling:
         """Wait until a process is ready or not, with these words in its reason."""
         said = (False, "")
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while said[0] != is_ready or not said[1] or words not in said[1]:
                     assert name not in self.fleet.died(), self.fleet.output(name)
                     await asyncio.sleep(0.05)
@@ -108,7 +108,7 @@ class Load:
     async def more(self, count: int) -> None:
         """Wait until so many more cases are closed."""
         goal = len(self.closed) + count
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while len(self.closed) < goal:
                 self._grew.clear()
                 await self._grew.wait()

@@ -36,7 +36,7 @@ async def raise_level(rolling: Rolling, version: str, level: int) -> tuple[str, 
 
 async def until_parked(rolling: Rolling, count: int) -> None:
     """Wait until so many gates wait for people."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while (await rolling.schemas("approvals"))["gate.opened:1"] < count:
             await asyncio.sleep(0.1)
 
