@@ -7,13 +7,16 @@ that log through the standard library come out in the same form. Payloads are ne
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import Processor
 
+_THIN_S, _THIN_MAX = 10.0, 500
 # What a line concerns, in the order in which a reader looks for it.
 _FIRST = ("timestamp", "level", "event", "service", "shard", "case", "cause")
 
@@ -46,10 +49,42 @@ def configure_logs(
         ],
     )
     handler.setFormatter(formatter)
+    handler.addFilter(_Thinned())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Clients log each reconnect at this level; what they do to a shard, the shard says itself.
     root.setLevel(max(number, logging.WARNING))
+
+
+class _Thinned(logging.Filter):
+    """Of what a library says again and again, one line in ten seconds, with the count of the rest.
+
+    While a broker is away its client says so at each attempt: 130 lines a second and process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int, str], _Said] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is written; what differs in the arguments alone is the same line."""
+        if len(self._said) >= _THIN_MAX:  # lines that are all different are not what this is for
+            self._said.clear()
+        said = self._said.setdefault((record.name, record.levelno, str(record.msg)), _Said())
+        if 0 <= record.created - said.at_s < _THIN_S:
+            said.left_out += 1
+            return False
+        if said.left_out:
+            record.msg = f"{record.getMessage()} (and {said.left_out} more like it)"
+            record.args = ()
+        said.at_s, said.left_out = record.created, 0
+        return True
+
+
+@dataclass(slots=True)
+class _Said:
+    at_s: float = -math.inf
+    left_out: int = 0
 
 
 def _rendering(on_terminal: bool) -> list[Processor]:

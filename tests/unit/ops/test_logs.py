@@ -46,6 +46,36 @@ def test_libraries_log_in_the_same_form() -> None:
     assert (line["event"], line["level"], line["logger"]) == ("no broker", "warning", "aiokafka")
 
 
+def test_what_a_library_repeats_is_thinned_and_counted() -> None:
+    out = io.StringIO()
+    configure_logs("info", stream=out)
+    library = logging.getLogger("aiokafka")
+    began = 1_000.0
+    for number in range(100):
+        record = library.makeRecord(
+            "aiokafka", logging.ERROR, "x.py", 1, "no node %s", (number % 3,), None
+        )
+        record.created = began + number / 10  # ten seconds of attempts
+        library.handle(record)
+    library.error("something else")
+    late = library.makeRecord("aiokafka", logging.ERROR, "x.py", 1, "no node %s", (7,), None)
+    late.created = began + 10
+    library.handle(late)
+    events = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
+    assert events == ["no node 0", "something else", "no node 7 (and 99 more like it)"]
+
+
+def test_a_clock_that_is_set_back_silences_nobody() -> None:
+    out = io.StringIO()
+    configure_logs("info", stream=out)
+    library = logging.getLogger("aiokafka")
+    for created in (1_000.0, 400.0):
+        record = library.makeRecord("aiokafka", logging.ERROR, "x.py", 1, "no node", (), None)
+        record.created = created
+        library.handle(record)
+    assert len(out.getvalue().splitlines()) == 2
+
+
 def test_an_exception_stays_on_one_line() -> None:
     out = io.StringIO()
     configure_logs("info", stream=out)
