@@ -20,7 +20,6 @@ from caseway.errors import CodeTooOld, ConfigError, Unavailable
 from caseway.hosting.host import Phase, Shard, ShardLike
 from caseway.hosting.inbox import Inbox
 from caseway.hosting.log import Log
-from caseway.hosting.postgres_store import PostgresStore
 from caseway.hosting.projector import Projector
 from caseway.hosting.registry_reader import RegistryReader
 from caseway.hosting.runner import ServiceRunner, ShardRunner
@@ -153,6 +152,8 @@ class Engine:
             dsn = read_text(Path(self._settings.postgres_url_file)).strip()
         if not dsn:
             return None
+        from caseway.hosting.postgres_store import PostgresStore  # noqa: PLC0415 - paid where used
+
         definition = resources.files("caseway_audit").joinpath("schema.sql").read_text("utf-8")
         return Projector(
             self._metered, PostgresStore(dsn, definition, TABLES, version=ROWS_VERSION), rows_of
