@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from caseway.contracts.case import CaseClosed, GateConsumed, GateRequested, GateVoided
@@ -36,11 +36,11 @@ def decide(state: Gates | None, delivery: Delivery, registry: Registry) -> Step:
     return _ANSWERS[type(delivery.event.data)](state, delivery, registry)
 
 
-def touched(states: Mapping[str, Gates], event: Event) -> Iterable[str]:
+def touched(states: Iterable[tuple[str, Gates]], event: Event) -> Iterable[str]:
     """The cases with a gate that waits for what a registry event may have brought."""
     if not isinstance(event.data, MatrixPublished | PersonAppointed | CalendarPublished):
         return []
-    return [key for key, state in states.items() if _unmatched(state)]
+    return [key for key, state in states if _unmatched(state)]
 
 
 def _requested(state: Gates | None, delivery: Delivery, registry: Registry) -> Step:

@@ -16,10 +16,11 @@ from caseway.contracts.shard import ShardGenesis, SnapshotMarked
 from caseway.errors import CasewayError, IntegrityError
 from caseway.hosting.batches import Batch, BatchReader
 from caseway.hosting.log import Place
+from caseway.kernel.entities import StateCodec
 from caseway.kernel.fold import Fold
 from caseway.kernel.processor import Card
 from caseway.kernel.registry import Registry, advance
-from caseway.kernel.snapshot import MARKER, SnapshotReader, StateCodec, digest_of_all
+from caseway.kernel.snapshot import MARKER, SnapshotReader, digest_of_all
 from caseway_audit.verify import Code, Finding, finding_of
 
 

@@ -241,9 +241,8 @@ def reading_of(service: str, shard: ShardLike) -> ShardReading:
     )
     if not isinstance(shard, Shard):
         return reading
-    worker, inbox, card = shard.worker, shard.inbox, shard.card
-    entities = list(worker.fold.committed.values())
-    states = [entity.state for entity in entities if entity.state is not None]
+    worker, inbox = shard.worker, shard.inbox
+    census = worker.fold.committed.census()
     return replace(
         reading,
         records=worker.decided,
@@ -252,9 +251,9 @@ def reading_of(service: str, shard: ShardLike) -> ShardReading:
         torn_records=inbox.torn_records,
         queue_records=inbox.queued,
         oldest_ms=_oldest_ms(inbox),
-        open_cases=sum(1 for state in states if not card.is_settled(state)),
-        faulted_cases=sum(1 for e in entities if e.fault),
-        stuck_cases=sum(1 for state in states if card.is_stuck(state)),
+        open_cases=census.open,
+        faulted_cases=census.faulted,
+        stuck_cases=census.stuck,
     )
 
 

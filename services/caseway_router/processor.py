@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from caseway.casefile.state import CaseState, TaskState, TaskStatus
@@ -45,14 +45,14 @@ def decide(state: CaseState | None, delivery: Delivery, registry: Registry) -> S
     return script.step()
 
 
-def touched(states: Mapping[str, CaseState], event: Event) -> Iterable[str]:
+def touched(states: Iterable[tuple[str, CaseState]], event: Event) -> Iterable[str]:
     """The open cases that a registry event concerns."""
     data = event.data
     if isinstance(data, control.AgentQuarantined):
         holder = f"agent:{data.agent_id}"
-        return [key for key, state in states.items() if _held_by(state, holder)]
+        return [key for key, state in states if _held_by(state, holder)]
     if isinstance(data, control.AgentRegistered | control.NamespaceResumed | control.AgentReleased):
-        return [key for key, state in states.items() if _open_tasks(state)]
+        return [key for key, state in states if _open_tasks(state)]
     return []
 
 

@@ -26,11 +26,10 @@ from caseway.contracts.record import Draft, Record, instant_of, millis_of
 from caseway.contracts.topics import TopicKind
 from caseway.kernel.digests import digest_of
 from caseway.kernel.emission import Cause, Emitter
-from caseway.kernel.fold import Entity
+from caseway.kernel.entities import Entity, StateCodec
 from caseway.kernel.identity import coordinates
 from caseway.kernel.processor import NOTHING, Actor, Card, Delivery, Offer, Step
 from caseway.kernel.registry import Registry, advance
-from caseway.kernel.snapshot import StateCodec
 
 S = TypeVar("S")
 
@@ -128,7 +127,7 @@ class Given(Generic[S]):
         now = replace(self, registry=registry or self.registry, at_ms=_instant(self, at))
         delivery = _delivery(now, data, place, _actor(actor, place), event_id)
         if place == topics.REGISTRY.name:
-            states = {} if now.state is None else {now.key: now.state}
+            states = [] if now.state is None else [(now.key, now.state)]
             if now.key not in list(now.card.touched(states, delivery.event)):
                 return replace(now, said=NOTHING)
         else:

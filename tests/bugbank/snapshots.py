@@ -13,7 +13,14 @@ DEFECTS = (
         "snapshot-one-batch-ahead",
         "A snapshot holds the batch that carries it, which a takeover then folds once more.",
         "I23, sequence",
-        (Edit(Shard._snapshot, "self.worker.fold.committed.get", "self.worker.fold.get"),),
+        (
+            Edit(
+                Shard._snapshot,
+                "self.worker.fold.committed.written",
+                "lambda key: (lambda found: found and self.worker.fold.committed._written(found))("
+                "self.worker.fold.get(key))",
+            ),
+        ),
     ),
     Defect(
         "snapshot-misses-changes",
@@ -58,8 +65,8 @@ DEFECTS = (
         (
             Edit(
                 SnapshotWriter.write,
-                "if tally.open_digests.pop(key, None) is not None:",
-                "if key in tally.open_digests and not raw:",
+                "if tally.remove(key):",
+                "if not raw and tally.remove(key):",
             ),
         ),
     ),

@@ -11,7 +11,7 @@ from caseway.hosting.effects import Fence, RegistryAt, Scan, Seek
 from caseway.hosting.host import Shard
 from caseway.hosting.log import Chunk
 from caseway.invariants.watch import Watch
-from caseway.kernel.snapshot import StateCodec
+from caseway.kernel.entities import StateCodec
 from tests.sim.founding import GENERATION, POOLS
 
 if TYPE_CHECKING:

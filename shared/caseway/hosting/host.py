@@ -114,6 +114,7 @@ class Shard(Generic[S]):
         self.progress_ms = 0
         self._own: Place = (card.own.name, number)
         self._inputs = tuple(i for i in card.inputs if i.topic.sharded or number == 0)
+        self._distrusts_snapshot = False
         self._places: list[Place] = [
             (i.topic.name, number if i.topic.sharded else 0) for i in self._inputs
         ]
@@ -140,6 +141,7 @@ class Shard(Generic[S]):
     def _take_over(self) -> Life:
         """In this order and no other; kafka.md's rule 2 says what each exchange of steps loses."""
         self.phase = Phase.TAKING_OVER
+        self._distrusts_snapshot |= self.worker.fold.committed.is_damaged
         self._reset(Registry())
         yield Fence()
         snapshot = yield from self._load_snapshot()
@@ -159,7 +161,7 @@ class Shard(Generic[S]):
             chunk = yield Scan(place, start)
             reader.feed(chunk.records)
             start, is_end = chunk.next_offset, chunk.is_end
-        loaded = reader.load()
+        loaded = None if self._distrusts_snapshot else reader.load()
         if loaded is None:
             self._snapshots.replace(reader.keys)
             return None
@@ -281,7 +283,7 @@ class Shard(Generic[S]):
                 taken_at=instant_of(now_ms),
             )
 
-        drafts = self._snapshots.write(self._unsnapped, self.worker.fold.committed.get, mark)
+        drafts = self._snapshots.write(self._unsnapped, self.worker.fold.committed.written, mark)
         if drafts:
             self._unsnapped = set()
         self._unsnapped_events = 0

@@ -37,9 +37,10 @@ from caseway.hosting.bounds import (
 from caseway.hosting.parking import describe, park, unpark
 from caseway.kernel.authentication import identify
 from caseway.kernel.emission import HOPS_MAX, Cause, Emitter
-from caseway.kernel.fold import Entity, Fold
+from caseway.kernel.entities import Entity
+from caseway.kernel.fold import Fold
 from caseway.kernel.identity import coordinates
-from caseway.kernel.processor import Actor, Card, Delivery, Input, Step
+from caseway.kernel.processor import Actor, Card, Delivery, Input, Step, never_due
 from caseway.kernel.registry import Registry
 
 S = TypeVar("S")
@@ -99,7 +100,9 @@ class Worker(Generic[S]):
     def index_due(self) -> None:
         """After a replay: know what wants to be woken."""
         self._due = []
-        for key, entity in self.fold.committed.items():
+        if self._card.due_ms is never_due:
+            return  # or every case that rests would be decoded to say so
+        for key, entity in self.fold.committed.unsettled():
             self._schedule(key, entity.state)
         heapq.heapify(self._due)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from caseway.contracts.codec import Event
 from caseway.invariants.invariant import Violation
+from caseway.kernel.entities import StateCodec
 from caseway.kernel.fold import Fold
 from caseway.kernel.processor import Card
-from caseway.kernel.snapshot import StateCodec
 
 
 def state_digests(card: Card[Any], events: Iterable[Event]) -> dict[str, str]:
@@ -34,9 +34,9 @@ def snapshot_differs(card: Card[Any], events: Sequence[Event], after: int) -> It
     codec: StateCodec[Any] = StateCodec(card)
     taken: Fold[Any] = _folded(card, Fold(card), events[:after])
     restored: Fold[Any] = Fold(card)
-    restored.committed = {
-        key: codec.decode(codec.encode(entity)) for key, entity in taken.committed.items()
-    }
+    restored.committed.update(
+        (key, codec.decode(codec.encode(entity))) for key, entity in taken.committed.items()
+    )
     found = _digests(card, _folded(card, restored, events[after:]))
     expected = state_digests(card, events)
     for key in sorted(found.keys() | expected.keys()):

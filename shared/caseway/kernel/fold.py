@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from caseway.contracts.codec import Event
-from caseway.contracts.shard import CaseFaulted, CaseResumed, InputParked, ParkedInput
+from caseway.contracts.shard import CaseFaulted, CaseResumed, InputParked
+from caseway.kernel.entities import Entities, Entity
 from caseway.kernel.processor import Card
 
 S = TypeVar("S")
-
-
-@dataclass(frozen=True, slots=True)
-class Entity(Generic[S]):
-    """One case in one service; `sequence` counts its events in that service's log.
-
-    With a `fault` it waits for a fix; the inputs in `parked` are decided in order after it.
-    """
-
-    state: S | None
-    sequence: int = 0
-    parked: tuple[ParkedInput, ...] = ()
-    fault: str = ""
 
 
 class Fold(Generic[S]):
@@ -31,13 +18,13 @@ class Fold(Generic[S]):
 
     def __init__(self, card: Card[S]) -> None:
         self._card = card
-        self.committed: dict[str, Entity[S]] = {}
+        self.committed: Entities[S] = Entities(card)
         self._pending: dict[str, Entity[S]] = {}
 
     def get(self, key: str) -> Entity[S] | None:
         """The entity as the batch in hand sees it."""
         entity = self._pending.get(key)
-        return entity if entity is not None else self.committed.get(key)
+        return entity if entity is not None else self.committed.use(key)
 
     def next_sequence(self, key: str) -> int:
         """The sequence number of the next event of this case."""
@@ -47,27 +34,28 @@ class Fold(Generic[S]):
     def apply(self, event: Event) -> None:
         """Evolve one event into the batch in hand."""
         entity = self.get(event.key) or Entity(None)
-        data = event.data
+        state, parked, fault, data = entity.state, entity.parked, entity.fault, event.data
         if isinstance(data, CaseFaulted):
-            parked = entity.parked if data.parked is None else (*entity.parked, data.parked)
-            made = replace(entity, parked=parked, fault=data.code)
+            parked = parked if data.parked is None else (*parked, data.parked)
+            fault = data.code
         elif isinstance(data, InputParked):
-            made = replace(entity, parked=(*entity.parked, data.parked))
+            parked = (*parked, data.parked)
         elif isinstance(data, CaseResumed):
-            made = replace(entity, parked=entity.parked[data.released :], fault="")
+            parked, fault = parked[data.released :], ""
         else:
-            made = replace(entity, state=self._card.evolve(entity.state, event))
-        self._pending[event.key] = replace(made, sequence=entity.sequence + 1)
+            state = self._card.evolve(state, event)
+        self._pending[event.key] = Entity(state, entity.sequence + 1, parked, fault)
 
     def accept(self) -> frozenset[str]:
         """The batch is committed: its entities count. Returns the keys that changed."""
         changed = frozenset(self._pending)
         for key, entity in self._pending.items():
             if entity.state is None and not entity.fault and not entity.parked:
-                self.committed.pop(key, None)
+                self.committed.drop(key)
             else:
                 self.committed[key] = entity
         self._pending.clear()
+        self.committed.turn()
         return changed
 
     def discard(self) -> None:
@@ -77,14 +65,18 @@ class Fold(Generic[S]):
     def undo(self, key: str, entity: Entity[S] | None) -> None:
         """Put one case back to what `get` said before a decision that failed."""
         self._pending.pop(key, None)
-        if entity is not None and entity is not self.committed.get(key):
+        if entity is not None and entity is not self.committed.use(key):
             self._pending[key] = entity
 
-    def states(self) -> Mapping[str, S]:
-        """Every live state by key, with the batch in hand."""
-        merged = {**self.committed, **self._pending}
-        return {key: entity.state for key, entity in merged.items() if entity.state is not None}
+    def states(self) -> Iterator[tuple[str, S]]:
+        """Every state that was not settled before the batch in hand, and all in that, by key."""
+        for key, entity in self.committed.unsettled():
+            if key not in self._pending and entity.state is not None:
+                yield key, entity.state
+        for key, entity in self._pending.items():
+            if entity.state is not None:
+                yield key, entity.state
 
     def faulted(self) -> Iterator[tuple[str, Entity[S]]]:
         """The cases that wait for a fix."""
-        return ((key, entity) for key, entity in self.committed.items() if entity.fault)
+        return ((key, entity) for key, entity in self.committed.in_use() if entity.fault)

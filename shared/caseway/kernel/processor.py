@@ -9,7 +9,7 @@ its own event, so what was folded before the commit equals what is folded after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -101,7 +101,8 @@ class Input:
     needs_barrier: bool = False
 
 
-def _never_due(_state: object) -> int | None:
+def never_due(_state: object) -> int | None:
+    """What a card says that has nothing to be woken for."""
     return None
 
 
@@ -127,10 +128,11 @@ class Card(Generic[S]):
 
     `inputs` stand in the fixed order of fairness. `is_settled` says of a state that nothing but a
     refusal can come of it, so that snapshots pack it away; `is_stuck` that nothing is awaited in an
-    open one, which no operator should ever see. `touched` names the cases that a
-    registry event concerns. `due_ms` is when a state wants to be woken, and `wake` what it then
-    says; only the watchdog has them. `guard` sees each event before it is folded, with the state
-    before it and what was heard; what it raises faults that case, and the event is not written.
+    open one, which no operator should ever see. `touched` names the cases that a registry event
+    concerns, of the states that are not settled; it reads them only if it has to. `due_ms` is when
+    such a state wants to be woken, and `wake` what it then says; only the watchdog has them.
+    `guard` sees each event before it is folded, with the state before it and what was heard; what
+    it raises faults that case, and the event is not written.
 
     `linger_ms` is how long records may wait for others, so that one commit answers them together:
     0 for whoever is on a case's way. `prune` is given what came together for one case, and may
@@ -146,8 +148,8 @@ class Card(Generic[S]):
     evolve: Callable[[S | None, Event], S | None]
     is_settled: Callable[[S], bool]
     is_stuck: Callable[[S], bool] = _never_stuck
-    touched: Callable[[Mapping[str, S], Event], Iterable[str]] = _touches_none
-    due_ms: Callable[[S], int | None] = _never_due
+    touched: Callable[[Iterable[tuple[str, S]], Event], Iterable[str]] = _touches_none
+    due_ms: Callable[[S], int | None] = never_due
     wake: Callable[[S, str, int], Step] = _no_wake
     guard: Callable[[S | None, Event, Contract | None, Registry], None] = _no_guard
     linger_ms: int = 0

@@ -1,4 +1,4 @@
-"""Folds written down: the bytes of one entity, its digest, and a whole round of changes.
+"""Folds written down: a whole round of what changed, and the reading of all rounds.
 
 A snapshot is a cache with a checksum and never the truth. Open cases are one record each, so a
 compacted topic keeps the newest; settled ones are packed many to a record, so recovery follows
@@ -11,16 +11,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter
-
-from caseway.contracts.record import Draft, Record
-from caseway.contracts.shard import ParkedInput, SnapshotMarked
+from caseway.contracts.record import Draft, Headers, Record
+from caseway.contracts.shard import SnapshotMarked
 from caseway.contracts.topics import snapshots
 from caseway.errors import IntegrityError
-from caseway.kernel.fold import Entity
+from caseway.kernel.entities import Entities, Kind, Written
 from caseway.kernel.processor import Card
 
 S = TypeVar("S")
@@ -30,43 +27,10 @@ SETTLED = "~settled/"
 MARKER = "~marker"
 # A packed record stays far below a broker's message limit of 1 MiB.
 _PACK_BYTES = 400_000
+# The header of an open case in which nothing is awaited: whoever reads it decodes it at once.
+_STUCK = ("stuck", b"1")
 # One entry beyond this fits no record: no round is written while it is so large.
 _ENTRY_BYTES_MAX = 1_000_000
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Made once for a type: it takes milliseconds, which every takeover would spend again."""
-    return TypeAdapter(kind)
-
-
-class StateCodec(Generic[S]):
-    """The canonical bytes of an entity: same state, same bytes, on every machine."""
-
-    def __init__(self, card: Card[S]) -> None:
-        self._state = _adapter(card.state_type)  # type: ignore[arg-type]
-        self._parked = _adapter(tuple[ParkedInput, ...])
-
-    def encode(self, entity: Entity[S]) -> bytes:
-        """One JSON line: sequence, fault, parked inputs, state."""
-        state = b"null" if entity.state is None else self._state.dump_json(entity.state)
-        head = json.dumps([entity.sequence, entity.fault]).encode()
-        parked = self._parked.dump_json(entity.parked) if entity.parked else b"[]"
-        return b"[" + head + b"," + parked + b"," + state + b"]"
-
-    def decode(self, raw: bytes) -> Entity[S]:
-        """The entity that `encode` wrote."""
-        (sequence, fault), parked, state = json.loads(raw)
-        return Entity(
-            None if state is None else self._state.validate_python(state),
-            sequence,
-            self._parked.validate_python(parked) if parked else (),
-            fault,
-        )
-
-    def digest(self, key: str, entity: Entity[S]) -> str:
-        """The state digest of one case in one service, SHA-256 hex."""
-        return hashlib.sha256(key.encode() + b"\x00" + self.encode(entity)).hexdigest()
 
 
 def digest_of_all(digests: Iterable[str]) -> str:
@@ -74,18 +38,34 @@ def digest_of_all(digests: Iterable[str]) -> str:
     return f"{sum(int(digest, 16) for digest in digests) % _MODULUS:064x}"
 
 
-@dataclass(slots=True)
 class _Tally:
     """What a reader must find again: the open entries by digest, the packs as a chain."""
 
-    open_digests: dict[str, str]
-    pack_chain: str = "0" * 64
+    def __init__(self) -> None:
+        self.open_digests: dict[str, bytes] = {}
+        self._sum = 0
+        self._pack_chain = "0" * 64
+
+    def add(self, key: str, raw: bytes) -> None:
+        """An entry is open, with this content."""
+        self.remove(key)
+        digest = hashlib.sha256(key.encode() + b"\x00" + raw).digest()
+        self.open_digests[key] = digest
+        self._sum += int.from_bytes(digest)
+
+    def remove(self, key: str) -> bool:
+        """An entry is not open; whether it was."""
+        digest = self.open_digests.pop(key, None)
+        self._sum -= int.from_bytes(digest or b"")
+        return digest is not None
 
     def pack(self, raw: bytes) -> None:
-        self.pack_chain = hashlib.sha256(self.pack_chain.encode() + raw).hexdigest()
+        """Settled entries were packed into one more record."""
+        self._pack_chain = hashlib.sha256(self._pack_chain.encode() + raw).hexdigest()
 
     def digest(self) -> str:
-        whole = digest_of_all(self.open_digests.values()) + self.pack_chain
+        """The digest of all of it."""
+        whole = f"{self._sum % _MODULUS:064x}{self._pack_chain}"
         return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -93,10 +73,9 @@ class SnapshotWriter(Generic[S]):
     """Writes rounds of what changed; holds the tally of all that was written so far."""
 
     def __init__(self, card: Card[S], shard: int) -> None:
-        self._card, self._shard = card, shard
-        self._codec = StateCodec(card)
+        self._shard = shard
         self._topic = snapshots(card.service).name
-        self._tally = _Tally({})
+        self._tally = _Tally()
         self._stale: frozenset[str] = frozenset()
         self.round = 0
 
@@ -106,13 +85,13 @@ class SnapshotWriter(Generic[S]):
 
     def resume(self, loaded: LoadedSnapshot[S]) -> None:
         """Go on after the last whole round that a reader found."""
-        self._tally = _Tally(dict(loaded.open_digests), loaded.pack_chain)
+        self._tally = loaded.tally
         self.round = loaded.marker.round
 
     def write(
         self,
         changed: Iterable[str],
-        get: Callable[[str], Entity[S] | None],
+        get: Callable[[str], Written | None],
         mark: Callable[[int, int, str], SnapshotMarked],
     ) -> tuple[Draft, ...]:
         """The drafts of one round, its marker last; `mark(round, entries, digest)` makes that.
@@ -128,12 +107,12 @@ class SnapshotWriter(Generic[S]):
         pack: list[bytes] = []
         packed_bytes = 0
         tally = self._tally
-        for key, raw, digest in entries:
-            if digest:
-                tally.open_digests[key] = digest
-                drafts.append(self._draft(key, raw))
+        for key, raw, kind in entries:
+            if raw and kind is not Kind.SETTLED:
+                tally.add(key, raw)
+                drafts.append(self._draft(key, raw, kind))
                 continue
-            if tally.open_digests.pop(key, None) is not None:
+            if tally.remove(key):
                 drafts.append(self._draft(key, None))
             if not raw:
                 continue
@@ -153,38 +132,26 @@ class SnapshotWriter(Generic[S]):
         return tuple(drafts)
 
     def _entries(
-        self, changed: Iterable[str], get: Callable[[str], Entity[S] | None]
-    ) -> list[tuple[str, bytes, str]]:
-        """Key, bytes as they will be written (none: it is gone), and the digest if it is open."""
-        entries: list[tuple[str, bytes, str]] = []
+        self, changed: Iterable[str], get: Callable[[str], Written | None]
+    ) -> list[tuple[str, bytes, Kind]]:
+        """Key, bytes as they will be written (none: it is gone), and what it is."""
+        entries: list[tuple[str, bytes, Kind]] = []
         for key in sorted(changed):
-            entity = get(key)
-            if entity is None:
-                entries.append((key, b"", ""))
-                continue
-            raw = self._codec.encode(entity)
-            if self._is_packed(entity):
-                line = json.dumps([key, raw.decode()], ensure_ascii=False).encode()
-                entries.append((key, line, ""))
-            else:
-                entries.append((key, raw, self._codec.digest(key, entity)))
+            raw, kind = get(key) or (b"", Kind.OPEN)
+            if kind is Kind.SETTLED:
+                raw = json.dumps([key, raw.decode()], ensure_ascii=False).encode()
+            entries.append((key, raw, kind))
         return entries
-
-    def _is_packed(self, entity: Entity[S]) -> bool:
-        return (
-            entity.state is not None
-            and not entity.fault
-            and not entity.parked
-            and self._card.is_settled(entity.state)
-        )
 
     def _pack(self, index: int, entries: list[bytes]) -> Draft:
         raw = b"[" + b",".join(entries) + b"]"
         self._tally.pack(raw)
         return self._draft(f"{SETTLED}{self.round:09d}/{index:06d}", raw)
 
-    def _draft(self, key: str, value: bytes | None) -> Draft:
-        headers = (("round", str(self.round).encode()),)
+    def _draft(self, key: str, value: bytes | None, kind: Kind = Kind.OPEN) -> Draft:
+        headers: Headers = (("round", str(self.round).encode()),)
+        if kind is Kind.STUCK:
+            headers = (*headers, _STUCK)
         return Draft(self._topic, self._shard, key.encode(), value, headers)
 
 
@@ -193,9 +160,8 @@ class LoadedSnapshot(Generic[S]):
     """The last whole round: its marker and every entity as of it."""
 
     marker: SnapshotMarked
-    entities: dict[str, Entity[S]]
-    open_digests: dict[str, str]
-    pack_chain: str
+    entities: Entities[S]
+    tally: _Tally
 
 
 class SnapshotReader(Generic[S]):
@@ -203,8 +169,7 @@ class SnapshotReader(Generic[S]):
 
     def __init__(self, card: Card[S]) -> None:
         self._card = card
-        self._codec = StateCodec(card)
-        self._open: dict[str, bytes] = {}
+        self._open: dict[str, Written] = {}
         self._packs: dict[str, bytes] = {}
         self._marker: bytes | None = None
         self._is_torn = False
@@ -223,11 +188,14 @@ class SnapshotReader(Generic[S]):
                 self._is_torn = False
                 continue
             self._is_torn = True
-            kept = self._packs if key.startswith(SETTLED) else self._open
             if record.value is None:
-                kept.pop(key, None)
+                self._open.pop(key, None)
+                self._packs.pop(key, None)
+            elif key.startswith(SETTLED):
+                self._packs[key] = record.value
             else:
-                kept[key] = record.value
+                kind = Kind.STUCK if _STUCK in record.headers else Kind.OPEN
+                self._open[key] = Written(record.value, kind)
 
     def load(self) -> LoadedSnapshot[S] | None:
         """The snapshot, or None if there is none that this code may use: replay the whole log."""
@@ -242,16 +210,17 @@ class SnapshotReader(Generic[S]):
             return None  # whatever it is, it is no snapshot of ours
 
     def _load(self, marker: SnapshotMarked) -> LoadedSnapshot[S]:
-        tally = _Tally({})
-        entities: dict[str, Entity[S]] = {}
+        tally = _Tally()
         for key in sorted(self._packs):
             tally.pack(self._packs[key])
-            for name, raw in json.loads(self._packs[key]):
-                entities[name] = self._codec.decode(raw.encode())
-        for key, raw in self._open.items():
-            entity = self._codec.decode(raw)
-            entities[key] = entity
-            tally.open_digests[key] = self._codec.digest(key, entity)
+        for key, written in self._open.items():
+            tally.add(key, written.raw)
         if tally.digest() != marker.states_digest or len(tally.open_digests) != marker.entries:
             raise IntegrityError("the snapshot is not what its marker says")
-        return LoadedSnapshot(marker, entities, tally.open_digests, tally.pack_chain)
+        entities = Entities(self._card)
+        for key in sorted(self._packs):
+            for name, raw in json.loads(self._packs[key]):
+                entities.restore(name, Written(raw.encode(), Kind.SETTLED))
+        for key, written in self._open.items():
+            entities.restore(key, written)
+        return LoadedSnapshot(marker, entities, tally)

@@ -105,7 +105,7 @@ class Scribe:
                 taken_at=instant_of(0),
             )
 
-        return self.snapshots.write(self.changed, self.fold.committed.get, mark)
+        return self.snapshots.write(self.changed, self.fold.committed.written, mark)
 
 
 async def seal(log: MemoryLog, sealer: Sealer, sequence: int, key: SigningKey = KEY) -> str:

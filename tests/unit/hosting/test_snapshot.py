@@ -10,12 +10,11 @@ import pytest
 
 from caseway.contracts.record import Draft, Record, instant_of
 from caseway.contracts.shard import ParkedInput, SnapshotMarked
-from caseway.kernel.fold import Entity
+from caseway.kernel.entities import Entities, Entity, StateCodec
 from caseway.kernel.snapshot import (
     LoadedSnapshot,
     SnapshotReader,
     SnapshotWriter,
-    StateCodec,
     digest_of_all,
 )
 from tests.unit.hosting.toy import CARD, Tally
@@ -31,7 +30,7 @@ class Partition:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.fold: dict[str, Entity[Tally]] = {}
+        self.fold: Entities[Tally] = Entities(CARD)
         self.writer = SnapshotWriter(CARD, 0)
 
     def write(self, changes: Mapping[str, Entity[Tally] | None]) -> Sequence[Draft]:
@@ -40,7 +39,7 @@ class Partition:
                 self.fold.pop(key, None)
             else:
                 self.fold[key] = entity
-        drafts = self.writer.write(changes, self.fold.get, mark)
+        drafts = self.writer.write(changes, self.fold.written, mark)
         start = len(self.records)
         self.records += [Record(d[0], d[1], start + n, 0, *d[2:]) for n, d in enumerate(drafts)]
         return drafts
@@ -76,7 +75,7 @@ def entity(*heard: str, sequence: int = 1) -> Entity[Tally]:
     return Entity(Tally(heard), sequence)
 
 
-def loaded(found: LoadedSnapshot[Tally] | None) -> dict[str, Entity[Tally]]:
+def loaded(found: LoadedSnapshot[Tally] | None) -> Entities[Tally]:
     assert found is not None
     return found.entities
 
@@ -133,7 +132,7 @@ def test_every_round_that_is_cut_short_gives_the_one_before_or_nothing() -> None
         folds[len(made.records)] = dict(made.fold)
     for cut in range(len(made.records)):
         found = made.read(made.records[:cut])
-        assert (loaded(found) if found else None) == folds.get(cut), cut
+        assert (dict(loaded(found)) if found else None) == folds.get(cut), cut
 
 
 def test_each_entry_that_is_lost_altered_or_there_too_much_is_found_out() -> None:

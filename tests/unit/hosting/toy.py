@@ -37,10 +37,11 @@ from caseway.hosting.host import Limits, Shard
 from caseway.hosting.log import Place, Writer
 from caseway.hosting.memory_log import MemoryLog
 from caseway.hosting.registry_reader import RegistryReader
+from caseway.kernel.entities import StateCodec
 from caseway.kernel.identity import shard_of
 from caseway.kernel.processor import NOTHING, Card, Delivery, Input, Offer, Step
 from caseway.kernel.registry import Registry
-from caseway.kernel.snapshot import StateCodec, digest_of_all
+from caseway.kernel.snapshot import digest_of_all
 
 SHARDS = 2
 OWN: Place = ("cases", 0)
@@ -116,7 +117,9 @@ CARD: Card[Tally] = Card(
     decide=decide,
     evolve=evolve,
     is_settled=lambda state: "settle" in state.heard,
-    touched=lambda states, event: states if isinstance(event.data, AgentQuarantined) else (),
+    touched=lambda states, event: (
+        [key for key, _ in states] if isinstance(event.data, AgentQuarantined) else ()
+    ),
     due_ms=lambda state: state.due_ms,
     wake=ring,
 )

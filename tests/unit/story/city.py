@@ -32,11 +32,10 @@ from caseway.contracts.report import (
 from caseway.contracts.submission import AmendCase, SubmitCase, WithdrawCase
 from caseway.contracts.topics import TopicKind
 from caseway.kernel.emission import Cause, Emitter
-from caseway.kernel.fold import Entity
+from caseway.kernel.entities import Entity, StateCodec
 from caseway.kernel.identity import coordinates
 from caseway.kernel.processor import Actor, Delivery, Step
 from caseway.kernel.registry import Registry
-from caseway.kernel.snapshot import StateCodec
 from caseway.testing import NAMESPACE, START
 from caseway_control.roster import CARDS
 
