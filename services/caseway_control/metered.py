@@ -1,4 +1,4 @@
-"""A log that times its commits and knows who was told their shards; the rest goes straight on."""
+"""A log that times its commits; the rest goes straight on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ class MeteredLog:
 
     def __init__(self, log: Log, observer: Callable[[str], Observer]) -> None:
         self.shards = log.shards
-        self.joined: dict[str, bool] = {}
         self._log = log
         self._observer = observer
 
@@ -26,9 +25,8 @@ class MeteredLog:
         return _TimedWriter(await self._log.fence(service, shard), self._observer(service))
 
     async def join(self, service: str, member: str) -> Membership:
-        """The log's own membership, its first answer noted."""
-        self.joined[service] = False
-        return _NotedMembership(await self._log.join(service, member), service, self.joined)
+        """As the log does."""
+        return await self._log.join(service, member)
 
     async def scan(self, place: Place, start: int) -> Chunk:
         """As the log does."""
@@ -75,16 +73,3 @@ class _TimedWriter:
         offset = await self._writer.commit(drafts, positions)
         self._observe(time.perf_counter() - began)
         return offset
-
-
-class _NotedMembership:
-    def __init__(self, membership: Membership, service: str, joined: dict[str, bool]) -> None:
-        self._membership = membership
-        self._service = service
-        self._joined = joined
-        self.close = membership.close
-
-    async def changes(self) -> frozenset[int]:
-        owned = await self._membership.changes()
-        self._joined[self._service] = True
-        return owned

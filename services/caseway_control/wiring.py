@@ -58,7 +58,6 @@ class Engine:
         self.metrics = Metrics(lambda: [*self.readings(), *self._projection()], now_ms)
         self._metered = MeteredLog(space.log, self.metrics.commit_observer)
         self._registry = RegistryReader(self._metered)
-        self._expected = dict.fromkeys(services, False)
         self._turned = time.monotonic()
         self._probes = Probes(self.metrics.exposition, self._liveness, self._readiness)
         member = self._settings.member or socket.gethostname().lower()
@@ -131,7 +130,6 @@ class Engine:
         file = _checkpoint_key(self._space)
         if file is None:
             _log.warning("no checkpoint key: nothing is sealed", service=service)
-            self._expected.pop(service)
             return None
         key = load_key(file, "checkpoint")
         places = sealed_places(self._settings.pool_names, self._space.log.shards)
@@ -181,8 +179,8 @@ class Engine:
         return judge_liveness(time.monotonic() - self._turned)
 
     def _readiness(self) -> Health:
-        joined = {**self._expected, **self._metered.joined}
-        return judge_readiness(self.readings(), joined, now_ms(), self._settings.stall_s)
+        told = {runner.service: runner.is_told for runner in self._runners}
+        return judge_readiness(self.readings(), told, now_ms(), self._settings.stall_s)
 
 
 @asynccontextmanager

@@ -59,8 +59,9 @@ class Limits:
     # Large enough that a flood shares the ~10 ms of a commit, small enough for one transaction.
     share_records: int = 200
     queue_records: int = 2_000
-    # A takeover replays at most about this many events after its snapshot.
-    snapshot_events: int = 5_000
+    # A takeover replays at most about this many events after its snapshot: a tenth of a second.
+    # A round costs what some twenty events do.
+    snapshot_events: int = 1_000
 
 
 class ShardLike(Protocol):

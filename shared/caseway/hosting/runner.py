@@ -89,6 +89,8 @@ class ShardRunner:
         self._owned: dict[int, _Owned] = {}
         self._by_place: dict[Place, _Owned] = {}
         self._feed: Feed | None = None
+        # True once this process was told its shards and has begun with them, be it none.
+        self.is_told = False
         self._crashed: asyncio.Future[None]
 
     @property
@@ -114,7 +116,9 @@ class ShardRunner:
                     done.pop().result()
                 share = changes.result()
                 await self._own(share if self._only is None else share & self._only)
+                self.is_told = True
         finally:
+            self.is_told = False
             pump.cancel()
             await self._own(frozenset())
             await asyncio.gather(pump, return_exceptions=True)
