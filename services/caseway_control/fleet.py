@@ -57,7 +57,7 @@ class Fleet:
         self.directory = directory
         self.bootstrap = bootstrap
         self.namespace = namespace
-        self._postgres_url = postgres_url
+        self.postgres_url = postgres_url
         self.keys = directory / "keys"
         self.bank = DemoBank()
         self.kills: Counter[str] = Counter()
@@ -82,7 +82,7 @@ class Fleet:
             "CASEWAY_HTTP_PORT": "0",
             "CASEWAY_LOG_LEVEL": "warning",
             "CASEWAY_MEMBER": "member-0",
-            "CASEWAY_POSTGRES_URL": self._postgres_url,
+            "CASEWAY_POSTGRES_URL": self.postgres_url,
         }
 
     def log(self) -> KafkaLog:

@@ -13,6 +13,10 @@ from caseway.errors import Unavailable
 from caseway.hosting.kafka_calls import record_of, stop
 from caseway.hosting.log import Place
 
+# What a dozen partitions hold fetched is compressed; all of it unpacked at once, on a long backlog,
+# was a gigabyte. So many records take some 10 MB and a tenth of a second.
+_FETCH_RECORDS = 5_000
+
 
 class KafkaFeed:
     """One consumer over many partitions; assigning anew seeks every one of them again."""
@@ -73,7 +77,9 @@ class KafkaFeed:
             except TimeoutError:
                 return {}
         try:
-            got = await self._consumer.getmany(timeout_ms=int(timeout_s * 1000))
+            got = await self._consumer.getmany(
+                timeout_ms=int(timeout_s * 1000), max_records=_FETCH_RECORDS
+            )
         except KafkaError as error:
             raise Unavailable(f"fetch: {type(error).__name__}: {error}") from error
         found: dict[Place, Sequence[Record]] = {}
