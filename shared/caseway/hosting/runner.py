@@ -45,6 +45,8 @@ IDLE_S = 0.5
 # A commit in hand is finished before a shard is given up, if it ends within this.
 DRAIN_S = 8.0
 _FETCH_S = 0.5
+# From here on no more of a place is fetched until its shard, which commits, has taken these.
+_PILED_RECORDS = 1_000
 _BACKOFF_S, _BACKOFF_MAX_S = 0.05, 5.0
 
 
@@ -158,7 +160,11 @@ class ShardRunner:
             for place, records in (await feed.fetch(_FETCH_S)).items():
                 owned = self._by_place.get(place)
                 if owned is not None and records:
-                    owned.arrived.setdefault(place, []).extend(records)
+                    piled = owned.arrived.setdefault(place, [])
+                    piled.extend(records)
+                    if len(piled) >= _PILED_RECORDS and place not in owned.paused:
+                        feed.pause((place,))
+                        owned.paused |= {place}  # its next wait lets it go on
                     owned.woken.set()
 
     async def _drive(self, owned: _Owned) -> None:

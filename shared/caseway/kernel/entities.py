@@ -66,9 +66,16 @@ class StateCodec(Generic[S]):
         return b"[" + head + b"," + parked + b"," + state + b"]"
 
     def decode(self, raw: bytes) -> Entity[S]:
-        """The entity that `encode` wrote."""
+        """The entity that `encode` wrote.
+
+        Raises:
+            ValueError: it was another code's `encode`: a field less or more shows, too.
+        """
         (sequence, fault), parked, state = self._whole.validate_json(raw)
-        return Entity(state, sequence, parked, fault)
+        entity = Entity(state, sequence, parked, fault)
+        if self.encode(entity) != raw:
+            raise ValueError("the bytes are not those of the state they hold")
+        return entity
 
     def digest(self, key: str, entity: Entity[S]) -> str:
         """The state digest of one case in one service, SHA-256 hex."""

@@ -399,6 +399,23 @@ async def test_a_snapshot_of_another_version_is_not_used_and_replaced() -> None:
     assert again.digest == driven.digest
 
 
+async def test_a_case_at_rest_that_this_code_cannot_read_makes_it_read_its_log() -> None:
+    made = await snapped()
+    driven = await Driven(made, limits=SNAPPING).rest()
+    assert start_of(driven) > 0
+    resting = driven.shard.worker.fold.committed._open
+    key, raw = next(iter(resting.items()))
+    resting[key] = raw.replace(b'"due_ms"', b'"more":1,"due_ms"')
+    driven.seen.clear()
+    await made.hear("again", key=key)
+    await driven.rest()
+    assert any(isinstance(effect, Backoff) for effect in driven.seen)
+    assert start_of(driven) == 0
+    assert (await made.words(key))[-1] == "again"
+    assert driven.digest == await full_replay(made)
+    await live_again(driven)
+
+
 async def test_a_case_too_large_for_a_snapshot_stops_no_commit() -> None:
     made = await world()
     driven = Driven(made, limits=SNAPPING)

@@ -357,7 +357,11 @@ async def test_rule_15_an_idle_shard_tells_how_far_it_has_read() -> None:
         assert hinted == trailer.positions
 
 
-async def test_a_queue_that_is_full_is_not_fetched_and_nothing_is_lost() -> None:
+@pytest.mark.parametrize("piled", [1, 2, 1_000])
+async def test_a_queue_that_is_full_is_not_fetched_and_nothing_is_lost(
+    piled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "_PILED_RECORDS", piled)
     world = await World().begin()
     runner = made_runner(world, limits=Limits(share_records=3, queue_records=5))
     words = [str(number) for number in range(60)]

@@ -188,6 +188,19 @@ def test_whoever_begins_anew_takes_away_what_lies_there() -> None:
     assert loaded(made.read()) == made.fold
 
 
+def test_a_case_that_is_stuck_is_unpacked_at_once_so_that_it_is_counted() -> None:
+    card = replace(CARD, is_stuck=lambda state: "stuck" in state.heard)
+    entities = Entities(card)
+    entities.update({"a": entity("x"), "b": entity("stuck"), "c": entity("settle", "stuck")})
+    drafts = SnapshotWriter(card, 0).write(entities, entities.written, mark)
+    reader = SnapshotReader(card)
+    reader.feed(Record(d[0], d[1], n, 0, *d[2:]) for n, d in enumerate(drafts))
+    found = loaded(reader.load())
+    assert found == entities
+    assert dict(found.in_use()).keys() == {"b"}
+    assert (found.census().open, found.census().stuck) == (2, 1)
+
+
 def test_packs_stay_below_what_a_record_may_hold() -> None:
     made = Partition()
     long = 'ä"\\' * 20_000
