@@ -25,6 +25,8 @@ S = TypeVar("S")
 # Twice as many cases stay unpacked at most: what a shard works at under full load fits, and a
 # case that rests longer costs some 50 µs when it is next heard of.
 _IN_USE_MAX = 250
+# Of that many forms of a settled case it is remembered that there was one like it.
+_SHARED_MAX = 1_000
 # How the bytes begin of what has a state, and neither a fault nor parked inputs.
 _PLAIN = b', ""],[],{'
 _PLAIN_WITHIN = 40
@@ -117,6 +119,8 @@ class Entities(MutableMapping[str, Entity[S]]):
         self._aging: dict[str, Entity[S]] = {}
         self._open: dict[str, bytes] = {}
         self._settled: dict[str, bytes] = {}
+        # Many settled cases differ in their key alone: those share their bytes.
+        self._shared: dict[bytes, bytes] = {}
         # True once bytes were found that this code can't read: no snapshot is to be used again.
         self.is_damaged = False
 
@@ -184,10 +188,8 @@ class Entities(MutableMapping[str, Entity[S]]):
             written = self._written(entity)
             if not _is_plain(written):
                 self._aging[key] = entity
-            elif written.kind is Kind.SETTLED:
-                self._settled[key] = written.raw
             else:
-                self._open[key] = written.raw
+                self._lay(key, written)
 
     def unsettled(self) -> Iterator[tuple[str, Entity[S]]]:
         """Every entity but the settled ones, whether packed or not."""
@@ -229,12 +231,18 @@ class Entities(MutableMapping[str, Entity[S]]):
     def restore(self, key: str, written: Written) -> None:
         """Hold what a snapshot has, undecoded where that may be; the last word counts."""
         self.drop(key)
-        if written.kind is Kind.SETTLED:
-            self._settled[key] = written.raw
-        elif _is_plain(written):
-            self._open[key] = written.raw
+        if written.kind is Kind.SETTLED or _is_plain(written):
+            self._lay(key, written)
         else:
             self._fresh[key] = self._codec.decode(written.raw)
+
+    def _lay(self, key: str, written: Written) -> None:
+        if written.kind is not Kind.SETTLED:
+            self._open[key] = written.raw
+            return
+        if len(self._shared) >= _SHARED_MAX:
+            self._shared.clear()
+        self._settled[key] = self._shared.setdefault(written.raw, written.raw)
 
     def _written(self, entity: Entity[S]) -> Written:
         kind = Kind.OPEN
