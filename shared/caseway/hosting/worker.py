@@ -100,10 +100,9 @@ class Worker(Generic[S]):
     def index_due(self) -> None:
         """After a replay: know what wants to be woken."""
         self._due = []
-        if self._card.due_ms is never_due:
-            return  # or every case that rests would be decoded to say so
-        for key, entity in self.fold.committed.unsettled():
-            self._schedule(key, entity.state)
+        if self._card.due_ms is not never_due:  # or every case at rest would be decoded in vain
+            for key, entity in self.fold.committed.unsettled():
+                self._schedule(key, entity.state)
         heapq.heapify(self._due)
 
     # -- the batch in hand --------------------------------------------------------------------

@@ -194,7 +194,7 @@ class Entities(MutableMapping[str, Entity[S]]):
     def unsettled(self) -> Iterator[tuple[str, Entity[S]]]:
         """Every entity but the settled ones, whether packed or not."""
         for key, entity in self.in_use():
-            if not self._is_settled(entity):
+            if not _is_settled(self._card, entity):
                 yield key, entity
         for key in self._open:
             yield key, self[key]
@@ -246,19 +246,16 @@ class Entities(MutableMapping[str, Entity[S]]):
 
     def _written(self, entity: Entity[S]) -> Written:
         kind = Kind.OPEN
-        if self._is_settled(entity):
+        if _is_settled(self._card, entity):
             kind = Kind.SETTLED
         elif entity.state is not None and self._card.is_stuck(entity.state):
             kind = Kind.STUCK
         return Written(self._codec.encode(entity), kind)
 
-    def _is_settled(self, entity: Entity[S]) -> bool:
-        return (
-            entity.state is not None
-            and not entity.fault
-            and not entity.parked
-            and self._card.is_settled(entity.state)
-        )
+
+def _is_settled(card: Card[S], entity: Entity[S]) -> bool:
+    is_plain = entity.state is not None and not entity.fault and not entity.parked
+    return is_plain and card.is_settled(entity.state)  # type: ignore[arg-type]
 
 
 def _is_plain(written: Written) -> bool:
