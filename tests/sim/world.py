@@ -16,6 +16,7 @@ from caseway.contracts.codec import Event, decode
 from caseway.hosting.host import Limits, Shard, ShardLike
 from caseway.hosting.memory_broker import MemoryBroker
 from caseway.hosting.sealing_host import SealingShard, sealed_places
+from caseway.kernel import entities
 from caseway.kernel.registry import Registry, advance
 from caseway_audit.sealing import Sealer
 from caseway_control.roster import CARDS
@@ -30,6 +31,9 @@ Place = tuple[str, int]
 BEGIN_MS = 1_772_460_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 AUDIT = "audit"
+# A city has few cases: each is packed away after the second that is used after it, and unpacked
+# when it is heard of again.
+entities.IN_USE_MAX = 0
 
 
 class Violation(Exception):

@@ -24,7 +24,7 @@ S = TypeVar("S")
 
 # Twice as many cases stay unpacked at most: what a shard works at under full load fits, and a
 # case that rests longer costs some 50 µs when it is next heard of.
-_IN_USE_MAX = 250
+IN_USE_MAX = 250
 # Of that many forms of a settled case it is remembered that there was one like it.
 _SHARED_MAX = 1_000
 # How the bytes begin of what has a state, and neither a fault nor parked inputs.
@@ -181,7 +181,7 @@ class Entities(MutableMapping[str, Entity[S]]):
 
     def turn(self) -> None:
         """Between two batches: pack what was not used for long, if much was used since."""
-        if len(self._fresh) <= _IN_USE_MAX:
+        if len(self._fresh) <= IN_USE_MAX:
             return
         aged, self._aging, self._fresh = self._aging, self._fresh, {}
         for key, entity in aged.items():

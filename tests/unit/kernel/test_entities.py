@@ -6,7 +6,7 @@ import pytest
 
 from caseway.contracts.shard import ParkedInput
 from caseway.errors import Unavailable
-from caseway.kernel.entities import _IN_USE_MAX, Census, Entities, Entity, Kind, Written
+from caseway.kernel.entities import IN_USE_MAX, Census, Entities, Entity, Kind, Written
 from tests.unit.hosting.toy import CARD, Tally
 
 PARKED = ParkedInput(topic="t", partition=0, offset=4, at_ms=9, value="eA==", headers=())
@@ -24,7 +24,7 @@ def at_rest(rounds: int = 3) -> tuple[Entities[Tally], dict[str, Entity[Tally]]]
     made, expected = Entities(CARD), {}
     expected |= {"settled": SETTLED, "faulted": FAULTED, "stateless": STATELESS}
     made.update(expected)
-    for number in range(rounds * (_IN_USE_MAX + 1)):
+    for number in range(rounds * (IN_USE_MAX + 1)):
         made[f"c-{number}"] = expected[f"c-{number}"] = plain(number)
         made.turn()
     return made, expected
@@ -43,7 +43,7 @@ def test_what_rests_is_what_it_was() -> None:
 def test_only_what_was_used_of_late_or_has_to_be_seen_is_unpacked() -> None:
     made, _ = at_rest()
     unpacked = dict(made.in_use())
-    assert len(unpacked) <= 2 * (_IN_USE_MAX + 1) + 2
+    assert len(unpacked) <= 2 * (IN_USE_MAX + 1) + 2
     assert {"faulted", "stateless"} <= unpacked.keys()
     assert "settled" not in unpacked
 
