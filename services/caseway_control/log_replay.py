@@ -16,7 +16,6 @@ from caseway.contracts.shard import ShardGenesis, SnapshotMarked
 from caseway.errors import CasewayError, IntegrityError
 from caseway.hosting.batches import Batch, BatchReader
 from caseway.hosting.log import Place
-from caseway.kernel.entities import StateCodec
 from caseway.kernel.fold import Fold
 from caseway.kernel.processor import Card
 from caseway.kernel.registry import Registry, advance
@@ -71,8 +70,7 @@ class SnapshotCheck:
                 "what its marker says; it is a cache: delete the topic's records",
                 code="integrity.digest",
             )
-        codec: StateCodec[Any] = StateCodec(self._card)
-        digest = digest_of_all(codec.digest(k, e) for k, e in loaded.entities.items())
+        digest = digest_of_all(digest for _, digest in loaded.entities.digests())
         return SnapshotClaim(marker.log_offset, marker.sequence, digest)
 
 
@@ -94,12 +92,10 @@ class LogReplay:
     _sequence: int = 0
     _reader: BatchReader = field(init=False)
     _fold: Fold[Any] = field(init=False)
-    _codec: StateCodec[Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self._reader = BatchReader(self.place, is_resumed=False)
         self._fold = Fold(self.card)
-        self._codec = StateCodec(self.card)
 
     @property
     def torn_records(self) -> int:
@@ -149,8 +145,7 @@ class LogReplay:
 
     def digests(self) -> Iterator[tuple[str, str]]:
         """Every case with its state digest, by key."""
-        for key in sorted(self._fold.committed):
-            yield key, self._codec.digest(key, self._fold.committed[key])
+        return self._fold.committed.digests()
 
     def forget(self) -> None:
         """Drop the states; the counts and the finding stay."""

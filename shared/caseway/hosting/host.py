@@ -58,7 +58,8 @@ class Limits:
 
     # Large enough that a flood shares the ~10 ms of a commit, small enough for one transaction.
     share_records: int = 200
-    queue_records: int = 2_000
+    # A record takes 3 kB while it waits, and a lane of each shard may be full at once.
+    queue_records: int = 500
     # A takeover replays at most about this many events after its snapshot: a tenth of a second.
     # A round costs what some twenty events do.
     snapshot_events: int = 1_000

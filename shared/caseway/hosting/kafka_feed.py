@@ -14,8 +14,8 @@ from caseway.hosting.kafka_calls import record_of, stop
 from caseway.hosting.log import Place
 
 # What a dozen partitions hold fetched is compressed; all of it unpacked at once, on a long backlog,
-# was a gigabyte. So many records take some 6 MB.
-_FETCH_RECORDS = 2_000
+# was a gigabyte. So many records take 3 MB.
+_FETCH_RECORDS = 1_000
 
 
 class KafkaFeed:

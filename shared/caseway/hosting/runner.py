@@ -46,7 +46,7 @@ IDLE_S = 0.5
 DRAIN_S = 8.0
 _FETCH_S = 0.5
 # From here on no more of a place is fetched until its shard, which commits, has taken these.
-_PILED_RECORDS = 1_000
+_PILED_RECORDS = 500
 _BACKOFF_S, _BACKOFF_MAX_S = 0.05, 5.0
 
 

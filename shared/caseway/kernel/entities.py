@@ -81,7 +81,12 @@ class StateCodec(Generic[S]):
 
     def digest(self, key: str, entity: Entity[S]) -> str:
         """The state digest of one case in one service, SHA-256 hex."""
-        return hashlib.sha256(key.encode() + b"\x00" + self.encode(entity)).hexdigest()
+        return digest_of_bytes(key, self.encode(entity)).hex()
+
+
+def digest_of_bytes(key: str, raw: bytes) -> bytes:
+    """The state digest of a case by its canonical bytes."""
+    return hashlib.sha256(key.encode() + b"\x00" + raw).digest()
 
 
 class Kind(Enum):
@@ -135,11 +140,7 @@ class Entities(MutableMapping[str, Entity[S]]):
             return self._codec.decode(raw)
         except ValueError:
             self.is_damaged = True
-            raise Unavailable(
-                f"the snapshot holds case {key!r} in a form that this code can't read; the log is "
-                "read from its beginning instead",
-                code="SNAPSHOT_UNREADABLE",
-            ) from None
+            raise _unreadable(key) from None
 
     def __setitem__(self, key: str, entity: Entity[S]) -> None:
         if key not in self._fresh:
@@ -217,6 +218,13 @@ class Entities(MutableMapping[str, Entity[S]]):
 
     # -- as a snapshot has them ---------------------------------------------------------------
 
+    def digests(self) -> Iterator[tuple[str, str]]:
+        """The state digest of every entity, by key, in the order of the keys."""
+        for key in sorted(self):
+            written = self.written(key)
+            assert written is not None, "it is one of ours"
+            yield key, digest_of_bytes(key, written.raw).hex()
+
     def written(self, key: str) -> Written | None:
         """The canonical bytes of an entity; None if there is none."""
         raw = self._open.get(key)
@@ -251,6 +259,14 @@ class Entities(MutableMapping[str, Entity[S]]):
         elif entity.state is not None and self._card.is_stuck(entity.state):
             kind = Kind.STUCK
         return Written(self._codec.encode(entity), kind)
+
+
+def _unreadable(key: str) -> Unavailable:
+    return Unavailable(
+        f"the snapshot holds case {key!r} in a form that this code can't read; the log is read "
+        "from its beginning instead",
+        code="SNAPSHOT_UNREADABLE",
+    )
 
 
 def _is_settled(card: Card[S], entity: Entity[S]) -> bool:

@@ -17,7 +17,7 @@ from caseway.contracts.record import Draft, Headers, Record
 from caseway.contracts.shard import SnapshotMarked
 from caseway.contracts.topics import snapshots
 from caseway.errors import IntegrityError
-from caseway.kernel.entities import Entities, Kind, Written
+from caseway.kernel.entities import Entities, Kind, Written, digest_of_bytes
 from caseway.kernel.processor import Card
 
 S = TypeVar("S")
@@ -49,7 +49,7 @@ class _Tally:
     def add(self, key: str, raw: bytes) -> None:
         """An entry is open, with this content."""
         self.remove(key)
-        digest = hashlib.sha256(key.encode() + b"\x00" + raw).digest()
+        digest = digest_of_bytes(key, raw)
         self.open_digests[key] = digest
         self._sum += int.from_bytes(digest)
 
