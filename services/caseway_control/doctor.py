@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 from caseway.contracts.shard import ShardGenesis
 from caseway.contracts.topics import FOREVER_MS, Topic, TopicKind, all_topics
 from caseway.errors import CasewayError, ConfigError
-from caseway.hosting.log import TopicFacts
+from caseway.hosting.log import QuotaFacts, TopicFacts
 from caseway_control.genesis import LOGS, read_genesis
 from caseway_control.spaces import Space
 
@@ -41,6 +41,23 @@ _OLD_BROKER = Finding(
 )
 
 
+_NO_QUOTA = Finding(
+    "DOCTOR_QUOTA",
+    "warning",
+    "cluster",
+    "has no default quota: whoever floods a topic delays every case of its shards",
+    "CASEWAY_QUOTA_BYTES=65536 caseway topics create  # holds for every client of the cluster",
+)
+
+
+@runtime_checkable
+class HasQuotas(Protocol):
+    """A log whose brokers can hold a sender back."""
+
+    async def quotas(self) -> QuotaFacts:
+        """How the broker holds producers back."""
+
+
 @runtime_checkable
 class HasTransactions(Protocol):
     """A log whose brokers end its transactions, and may be too old to do so safely."""
@@ -61,6 +78,8 @@ async def diagnose(space: Space) -> list[Finding]:
     findings += await _check_genesis(space, there)
     if isinstance(space.log, HasTransactions) and not await space.log.refuses_late_ends():
         findings.append(_OLD_BROKER)
+    if isinstance(space.log, HasQuotas):
+        findings += _check_quotas(space, await space.log.quotas())
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
@@ -131,6 +150,17 @@ def _written(space: Space, topic: Topic, facts: TopicFacts) -> Iterator[Finding]
     if is_kafka and facts.replication < 2 and space.settings.stage == "production":
         what = "has one replica; the loss of one disk is the loss of every case"
         yield _error("DOCTOR_REPLICATION", topic, what, _reassign(space, topic, facts.partitions))
+
+
+def _check_quotas(space: Space, facts: QuotaFacts) -> Iterator[Finding]:
+    """Strangers are to be held back, and a service never: its commits would time out."""
+    if facts.default_bytes is None and space.settings.stage == "production":
+        yield _NO_QUOTA
+    if facts.held_back:
+        ours = ", ".join(sorted(facts.held_back))
+        what = f"holds back {ours} as it does strangers; their commits time out"
+        command = f"CASEWAY_QUOTA_BYTES={facts.default_bytes} caseway topics create"
+        yield Finding("DOCTOR_QUOTA", "error", "cluster", what, command)
 
 
 async def _check_genesis(space: Space, there: Mapping[str, TopicFacts]) -> list[Finding]:

@@ -87,9 +87,9 @@ class Fleet:
             "CASEWAY_POSTGRES_URL": self.postgres_url,
         }
 
-    def log(self) -> KafkaLog:
-        """A log of this process's own."""
-        return KafkaLog(self.bootstrap, self.namespace, SHARDS)
+    def log(self, client_id: str | None = None) -> KafkaLog:
+        """A log of this process's own; the client id is whose quota it uses up."""
+        return KafkaLog(self.bootstrap, self.namespace, SHARDS, client_id=client_id)
 
     async def found(self, log: Log) -> None:
         """Topics and genesis."""

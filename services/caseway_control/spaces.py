@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -141,4 +142,6 @@ def open_kafka(settings: Settings) -> Log:
         settings.namespace,
         settings.shards,
         replication=settings.replication,
+        client_id=settings.member or socket.gethostname().lower(),
+        quota_bytes=settings.quota_bytes,
     )

@@ -76,6 +76,7 @@ DRIVERS = {
         "shared/caseway/hosting/kafka_hanging.py",
         "shared/caseway/hosting/kafka_log.py",
         "shared/caseway/hosting/kafka_membership.py",
+        "shared/caseway/hosting/kafka_quotas.py",
     },
     "asyncpg": {"shared/caseway/hosting/postgres_store.py"},
     "apsw": {

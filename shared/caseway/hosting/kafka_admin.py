@@ -1,4 +1,4 @@
-"""Makes topics on a Kafka cluster and says how they are; what the doctor asks."""
+"""Makes topics and quotas on a Kafka cluster and says how they are; what the doctor asks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 
 from caseway.contracts.topics import Topic
 from caseway.errors import Unavailable
+from caseway.hosting import kafka_quotas
 from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded
 from caseway.hosting.log import TopicFacts
 
@@ -97,6 +98,22 @@ async def describe(bootstrap: str, names: Sequence[str]) -> Mapping[str, TopicFa
         for resource in answer.resources
     }
     return {shape["topic"]: _facts(shape, settings.get(shape["topic"], {})) for shape in shapes}
+
+
+async def limit(bootstrap: str, rates: Mapping[str | None, float | None]) -> None:
+    """Set or take away the producers' byte rates of client ids; None is the default's name.
+
+    Raises:
+        Unavailable: the cluster refuses one, or does not know quotas.
+    """
+    async with _connected(bootstrap) as admin:
+        await kafka_quotas.alter(admin, rates)
+
+
+async def limits(bootstrap: str) -> Mapping[str | None, float]:
+    """The producers' byte rates by client id; None is the name of the default."""
+    async with _connected(bootstrap) as admin:
+        return await kafka_quotas.describe(admin)
 
 
 async def refuses_late_ends(bootstrap: str) -> bool:

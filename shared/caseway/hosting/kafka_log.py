@@ -19,12 +19,21 @@ from aiokafka.producer import sender as aiokafka_sender
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
 from caseway.errors import ContractError, Unavailable
-from caseway.hosting import kafka_admin, kafka_epochs
+from caseway.hosting import kafka_admin, kafka_epochs, kafka_quotas
 from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded, record_of, stop
 from caseway.hosting.kafka_feed import KafkaFeed
 from caseway.hosting.kafka_hanging import abort_forgotten
 from caseway.hosting.kafka_membership import KafkaMembership
-from caseway.hosting.log import Bounds, Chunk, Feed, Membership, Place, TopicFacts, Writer
+from caseway.hosting.log import (
+    Bounds,
+    Chunk,
+    Feed,
+    Membership,
+    Place,
+    QuotaFacts,
+    TopicFacts,
+    Writer,
+)
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 _log = structlog.get_logger("caseway.kafka_log")
@@ -56,12 +65,20 @@ class KafkaLog:
         *,
         replication: int = 1,
         flush_messages: int | None = None,
+        client_id: str | None = None,
+        quota_bytes: int = 0,
     ) -> None:
+        """`client_id` names what this process appends, and so whose quota it uses up.
+
+        `quota_bytes` is what `create_topics` lets others than our services write a second.
+        """
         self.shards = shards
         self._bootstrap = bootstrap
         self._namespace = namespace
         self._replication = replication
         self._flush_messages = flush_messages
+        self._client_id = client_id
+        self._quota_bytes = quota_bytes
         self._plain: AIOKafkaProducer | None = None
         self._probers: dict[Isolation, AIOKafkaConsumer] = {}
         self._scanners: dict[Place, tuple[AIOKafkaConsumer, int]] = {}
@@ -76,6 +93,7 @@ class KafkaLog:
         """
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
+            client_id=self._client_id_of(service),
             transactional_id=f"{self._namespace}.{service}.{shard}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             acks="all",
@@ -122,6 +140,7 @@ class KafkaLog:
             if self._plain is None:
                 producer = AIOKafkaProducer(
                     bootstrap_servers=self._bootstrap,
+                    client_id=self._client_id,
                     enable_idempotence=True,
                     acks="all",
                     linger_ms=1,
@@ -222,13 +241,17 @@ class KafkaLog:
             raise
         return consumer
 
+    def _client_id_of(self, service: str) -> str:
+        """Under which name a service writes: the one that no quota holds back."""
+        return f"{self._namespace}.{service}"
+
     def _partition(self, place: Place) -> TopicPartition:
         return TopicPartition(f"{self._namespace}.{place[0]}", place[1])
 
     # -- provisioning -------------------------------------------------------------------------
 
     async def create_topics(self, topics: Sequence[Topic]) -> Sequence[str]:
-        """Create what is missing with the settings each topic needs."""
+        """Create what is missing with the settings each topic needs, and set the quotas."""
         made = [
             kafka_admin.new_topic(
                 topic, self._namespace, self.shards, self._replication, self._flush_messages
@@ -236,6 +259,11 @@ class KafkaLog:
             for topic in topics
         ]
         created = set(await kafka_admin.create(self._bootstrap, made))
+        if self._quota_bytes:
+            ours = dict.fromkeys(map(self._client_id_of, OWN_LOGS), kafka_quotas.UNBOUNDED)
+            # Ours first: a service must not be throttled between two answers.
+            await kafka_admin.limit(self._bootstrap, ours)
+            await kafka_admin.limit(self._bootstrap, {None: float(self._quota_bytes)})
         return [topic.name for topic in topics if f"{self._namespace}.{topic.name}" in created]
 
     async def describe(self, topics: Sequence[Topic]) -> Mapping[str, TopicFacts]:
@@ -243,6 +271,14 @@ class KafkaLog:
         known = {f"{self._namespace}.{topic.name}": topic.name for topic in topics}
         found = await kafka_admin.describe(self._bootstrap, list(known))
         return {known[name]: facts for name, facts in found.items()}
+
+    async def quotas(self) -> QuotaFacts:
+        """How the broker holds producers back."""
+        rates = await kafka_admin.limits(self._bootstrap)
+        if None not in rates:
+            return QuotaFacts(None, frozenset())
+        held_back = (s for s in OWN_LOGS if self._client_id_of(s) not in rates)
+        return QuotaFacts(int(rates[None]), frozenset(held_back))
 
     async def refuses_late_ends(self) -> bool:
         """Whether every broker refuses a late end of an earlier transaction (KIP-890)."""

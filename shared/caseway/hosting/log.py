@@ -51,6 +51,17 @@ class TopicFacts:
     replication: int
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaFacts:
+    """What a broker lets a producer without a quota of its own write a second; None: anything.
+
+    `held_back` are those of our services that have none.
+    """
+
+    default_bytes: int | None
+    held_back: frozenset[str]
+
+
 class Writer(Protocol):
     """The right to write one shard's outputs, until somebody fences it.
 

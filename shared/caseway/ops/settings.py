@@ -132,9 +132,17 @@ class Settings(BaseModel):
         "production.",
         json_schema_extra=_in("replicas"),
     )
+    quota_bytes: Annotated[int, Field(ge=0, le=1 << 40)] = Field(
+        0,
+        description="What a producer that is none of our services may write a second to one "
+        "broker: `caseway topics create` makes it the default quota of the whole Kafka cluster, "
+        "by client id. 0: quotas are left as they are.",
+        json_schema_extra=_in("bytes a second"),
+    )
     stage: Literal["dev", "production"] = Field(
         "dev",
-        description="What the doctor judges by: a single replica is an error in `production`.",
+        description="What the doctor judges by: a single replica is an error in `production`, "
+        "and no quota worth a warning.",
         json_schema_extra=_in("name"),
     )
     pools: Annotated[str, AfterValidator(_pools)] = Field(
@@ -145,7 +153,8 @@ class Settings(BaseModel):
     member: Annotated[str, AfterValidator(_namespace)] = Field(
         "",
         description="The static name of this process among those of its service; empty: the "
-        "host's name. Two processes of one service never share it.",
+        "host's name. Two processes of one service never share it. To the broker's quotas it is "
+        "whoever submits, reports or decides from here.",
         json_schema_extra=_in("name"),
     )
     checkpoint_key_file: str = Field(
