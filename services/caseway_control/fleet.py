@@ -87,9 +87,15 @@ class Fleet:
             "CASEWAY_POSTGRES_URL": self.postgres_url,
         }
 
-    def log(self, client_id: str | None = None) -> KafkaLog:
+    def log(self, client_id: str | None = None, quota_bytes: int = 0) -> KafkaLog:
         """A log of this process's own; the client id is whose quota it uses up."""
-        return KafkaLog(self.bootstrap, self.namespace, SHARDS, client_id=client_id)
+        return KafkaLog(
+            self.bootstrap,
+            self.namespace,
+            SHARDS,
+            client_id=client_id,
+            quota_bytes=quota_bytes,
+        )
 
     async def found(self, log: Log) -> None:
         """Topics and genesis."""

@@ -100,8 +100,8 @@ async def describe(bootstrap: str, names: Sequence[str]) -> Mapping[str, TopicFa
     return {shape["topic"]: _facts(shape, settings.get(shape["topic"], {})) for shape in shapes}
 
 
-async def limit(bootstrap: str, rates: Mapping[str | None, float | None]) -> None:
-    """Set or take away the producers' byte rates of client ids; None is the default's name.
+async def limit(bootstrap: str, rates: Mapping[Any, float | None]) -> None:
+    """Set or take away the producers' byte rates of client ids (text); None is the default's name.
 
     Raises:
         Unavailable: the cluster refuses one, or does not know quotas.

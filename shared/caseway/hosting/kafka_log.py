@@ -260,7 +260,7 @@ class KafkaLog:
         ]
         created = set(await kafka_admin.create(self._bootstrap, made))
         if self._quota_bytes:
-            ours = dict.fromkeys(map(self._client_id_of, OWN_LOGS), kafka_quotas.UNBOUNDED)
+            ours = {self._client_id_of(name): kafka_quotas.UNBOUNDED for name in OWN_LOGS}
             # Ours first: a service must not be throttled between two answers.
             await kafka_admin.limit(self._bootstrap, ours)
             await kafka_admin.limit(self._bootstrap, {None: float(self._quota_bytes)})

@@ -103,7 +103,7 @@ class AlterClientQuotasRequest(Request[AlterClientQuotasRequest1]):  # type: ign
 
     def build(self, request_struct_class: type[AlterClientQuotasRequest1]) -> Any:
         """The request in the one version."""
-        entries = [
+        entries: list[Any] = [
             ([(_CLIENT_ID, name, {})], [(_RATE, rate or 0.0, rate is None, {})], {})
             for name, rate in self._rates.items()
         ]
