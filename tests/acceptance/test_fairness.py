@@ -39,10 +39,10 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 POISONED = (str(Path(__file__).with_name("poisoned.py")),)
 SHARD = 0
-ROUNDS, PROBES, PACE_S = 3, 5, 0.25
-# Some 40 reports a second; Kafka lets ten seconds' worth of them pass before it holds anybody back.
-QUOTA_BYTES = 16_384
-FLOOD, FLOOD_FIRST = 50, 400
+ROUNDS, PROBES, PACE_S = 2, 6, 0.25
+# Some 20 reports a second; Kafka lets ten seconds' worth of them pass before it holds anybody back.
+QUOTA_BYTES = 8_192
+FLOOD, FLOOD_FIRST = 25, 200
 STALE = 20  # reports that are parked behind the fault of each broken case
 HOGGED = 9  # of ten claims on the shard
 # The hog is measured below saturation, where it would be the machine's limit and not fairness:

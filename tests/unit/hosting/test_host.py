@@ -643,6 +643,18 @@ async def test_a_flood_on_one_topic_leaves_room_for_the_others() -> None:
     assert await made.words(KEYS[1]) == [f"i{number}" for number in range(6)]
 
 
+async def test_what_comes_amid_a_flood_waits_for_fifty_records_of_it_and_no_more() -> None:
+    made = await world()
+    await made.hear(*(f"s{number}" for number in range(200)))
+    driven = Driven(made)
+    await driven.until(Commit)
+    await made.admit("i", key=KEYS[1])
+    await driven.rest()
+    counts = [batch.trailer.count for batch in await made.batches()]
+    assert counts == [50, 51, 50, 50]
+    assert await made.words(KEYS[1]) == ["i"]
+
+
 async def test_a_full_queue_is_named_so_that_nothing_more_is_fetched_for_it() -> None:
     made = await world()
     driven = await Driven(made, limits=Limits(share_records=2, queue_records=4)).rest()
