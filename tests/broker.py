@@ -45,7 +45,8 @@ def any_broker(directory: Path) -> Iterator[Broker]:
     if _docker_answers():
         from testcontainers.community.kafka import KafkaContainer  # noqa: PLC0415
 
-        with KafkaContainer("apache/kafka:4.1.1") as container:
+        made = KafkaContainer("apache/kafka:4.1.1").with_env("KAFKA_QUOTA_WINDOW_NUM", "3")
+        with made as container:
             yield ContainerBroker(container)
         return
     if shutil.which("java") is None or shutil.which("mvn") is None:

@@ -46,7 +46,7 @@ _NO_QUOTA = Finding(
     "warning",
     "cluster",
     "has no default quota: whoever floods a topic delays every case of its shards",
-    "CASEWAY_QUOTA_BYTES=32768 caseway topics create  # holds for every client of the cluster",
+    "CASEWAY_QUOTA_BYTES=65536 caseway topics create  # holds for every client of the cluster",
 )
 
 

@@ -40,15 +40,15 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 POISONED = (str(Path(__file__).with_name("poisoned.py")),)
 SHARD = 0
 ROUNDS, PROBES, PACE_S = 2, 6, 0.25
-# Some 20 reports a second; Kafka lets ten seconds' worth of them pass before it holds anybody back.
-QUOTA_BYTES = 8_192
-FLOOD, FLOOD_FIRST = 25, 200
+# Some 65 reports a second, and twice as many at once: what two seconds let pass.
+QUOTA_BYTES = 16_384
+FLOOD = 25
 STALE = 20  # reports that are parked behind the fault of each broken case
 HOGGED = 9  # of ten claims on the shard
 # The hog is measured below saturation, where it would be the machine's limit and not fairness:
 # a claim costs 20 ms of two cores to its gate, and waits 200 ms or more for it on a quiet machine.
 # On a slower one all of it is slower, so the pace follows the latency that was measured.
-HOG_SHARE, HOG_PACE_MAX_S = 1 / 3, 0.2
+HOG_SHARE, HOG_PACE_MAX_S = 1 / 3, 0.25
 # Noise: one commit more or less of a busy broker.
 FACTOR, NOISE_MS = 2.0, 50.0
 
@@ -66,12 +66,15 @@ class Watch:
         """The cases of which something of this type was said."""
         return set(self.at[kind])
 
-    async def until(self, holds: Callable[[], bool]) -> None:
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until it holds."""
-        async with asyncio.timeout(90):
-            while not holds():
-                self._grew.clear()
-                await self._grew.wait()
+        try:
+            async with asyncio.timeout(60):
+                while not holds():
+                    self._grew.clear()
+                    await self._grew.wait()
+        except TimeoutError:
+            raise AssertionError(f"a minute has passed, and not yet: {what}") from None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -130,7 +133,9 @@ class Bench:
         for _ in range(PROBES):
             sent.append(await self.submit())
             await asyncio.sleep(pace_s)  # the pace of the claims, not a wait
-        await self.watch.until(lambda: {key for key, _ in sent} <= self.watch.keys("gate.opened"))
+        await self.watch.until(
+            lambda: {key for key, _ in sent} <= self.watch.keys("gate.opened"), "each has its gate"
+        )
         offered, opened = self.watch.at["task.offered"], self.watch.at["gate.opened"]
         self.samples[name].append([(offered[key] - at, opened[key] - at) for key, at in sent])
         if name == "quiet":
@@ -148,11 +153,7 @@ class Bench:
         return agent.draft(topics.AGENT_REPORTS.name, key, report)
 
     async def flooded(self, name: str, drafts: list[Draft]) -> None:
-        """A round while one agent sends stale reports as fast as the broker takes them.
-
-        It begins when what passed before the broker held it back has been refused. Without a
-        quota that is never: the reports come faster than they can be decided.
-        """
+        """A round while one agent sends stale reports as fast as the broker takes them."""
         is_on, before, sent = True, self.watch.refused, 0
 
         async def flood() -> None:
@@ -162,20 +163,17 @@ class Bench:
                 sent += FLOOD
 
         async with beside(flood()) as task:
-            await self.watch.until(
-                lambda: sent >= FLOOD_FIRST and self.watch.refused >= before + sent
-            )
             await self.probe(name, PACE_S)
             is_on = False
             await task
         self.flood.append(sent)
-        await self.watch.until(lambda: self.watch.refused >= before + sent)
+        await self.watch.until(lambda: self.watch.refused >= before + sent, "all is refused")
 
     async def poison(self) -> None:
         """A case whose every report fails: more of them come, and are parked behind the fault."""
         key, _ = await self.submit(POISON)
         self.poisoned.add(key)
-        await self.watch.until(lambda: key in self.watch.keys("case.faulted"))
+        await self.watch.until(lambda: key in self.watch.keys("case.faulted"), "it is faulted")
         for _ in range(STALE):
             await self.log.append([self.stale_report(key)])
         await asyncio.Event().wait()
@@ -224,11 +222,11 @@ async def bench(fleet: Fleet) -> AsyncIterator[Bench]:
 
 async def test_the_others_stay_within_twice_their_quiet_latency(bench: Bench) -> None:
     watch = bench.watch
-    people = bench.fleet.people_and_agents(bench.log, is_fresh=True, is_deciding=False)
+    people = bench.fleet.people_and_agents(bench.log, is_deciding=False)
     async with people, watch.running():
         parked, _ = await bench.submit()
         flood = [bench.stale_report(parked) for _ in range(20 * FLOOD)]
-        await watch.until(lambda: parked in watch.keys("gate.opened"))
+        await watch.until(lambda: parked in watch.keys("gate.opened"), "the first has its gate")
         await bench.probe("warm-up", PACE_S)
         for _ in range(ROUNDS):
             await bench.probe("quiet", PACE_S)
@@ -267,7 +265,9 @@ async def resume(bench: Bench) -> None:
     key = bench.fleet.key(ROOTS[0])
     outcomes = await send_wishes(bench.log, registry, wishes, [key], timeout_s=60)
     assert {outcome.verdict for outcome in outcomes} == {"accepted"}
-    await bench.watch.until(lambda: bench.poisoned <= bench.watch.keys("gate.opened"))
+    await bench.watch.until(
+        lambda: bench.poisoned <= bench.watch.keys("gate.opened"), "what was broken goes on"
+    )
 
 
 def medians(rounds: list[list[tuple[int, int]]]) -> list[float]:
