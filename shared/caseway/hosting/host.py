@@ -56,8 +56,8 @@ class Phase(Enum):
 class Limits:
     """Bounds of one shard, in records of one topic, own-log events, and failures in a row."""
 
-    # What comes next waits until this many records of a flooded topic are decided and committed:
-    # 30 ms of a core. Half of it costs a third more, in commits; 200 made others wait four times.
+    # A record that comes amid a flood waits until so many of it are decided and committed, 30 ms
+    # of a core. 200 made it wait four times as long; 25 costs the broker twice as much.
     share_records: int = 50
     # A record takes 3 kB while it waits, and a lane of each shard may be full at once.
     queue_records: int = 500
