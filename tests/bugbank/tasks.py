@@ -89,7 +89,14 @@ DEFECTS = (
         "result-on-old-facts",
         "A result counts though the facts that it stands on have changed.",
         "I18",
-        (Edit(leases.stands_on_today, "if digest != known.inputs_digest:", "if digest == '':"),),
+        (
+            Edit(leases.stands_on_today, "if digest != known.inputs_digest:", "if digest == '':"),
+            Edit(
+                leases.stands_on_today,
+                "if digest == script.machine.inputs_digest(known.task, script.state.facts):",
+                "if digest:",
+            ),
+        ),
     ),
     Defect(
         "spread-by-hash",

@@ -44,6 +44,8 @@ class Agent:
             self.world.at(delay, self._claim, line)
         elif self._way == "thief" and self.way == "thief":
             self.world.at(delay, self._steal, line)
+        elif addressee == "" and self._way == "eager" and self.way == "eager":
+            self.world.at(delay, self._claim, line)  # whatever it is that nobody has
 
     def _accept(self, line: Line, delay: int) -> None:
         way, world = self.way, self.world
@@ -76,8 +78,9 @@ class Agent:
         if way == "forger":
             self._forge(line, output)
         if way == "stale":
-            digest = data["inputs_digest"][::-1]
-            stale = {"token": max(1, data["token"] - 1), "inputs_digest": digest}
+            token, digest = max(1, data["token"] - 1), data["inputs_digest"][::-1]
+            old = ({"token": token}, {"inputs_digest": digest})
+            stale = self._chance.choice((*old, {**old[0], **old[1]}))
             self._complete(line, output, confidence, **stale)
         self._complete(line, output, confidence)
         if way == "double":
@@ -188,6 +191,8 @@ def result_of(task: str, facts: Any, chance: Any) -> dict[str, Any]:
         return {"line": line, "fraud_suspected": chance.random() < 0.08}
     if task == "assess":
         return {"severity": "major", "evidence_complete": chance.random() < 0.92}
+    if task == "cover":
+        return {"covered": True}
     if task == "settle":
         return {"settlement": facts["amount"]}
     return {}

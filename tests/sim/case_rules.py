@@ -29,6 +29,7 @@ EDGES = {
 SKILLS = {
     "triage": "claim-triage",
     "assess": "claim-assessment",
+    "cover": "claim-assessment",
     "settle": "claim-settlement",
     "pay": "claim-payment",
 }

@@ -51,6 +51,7 @@ class City:
         world = self.world
         world.begin()
         self.submitters = Submitters(world, self.post)
+        self.checker.readers.append(self.submitters.hear)
         self.vandals = Vandals(world, self.post)
         patience = world.chance.stream("patience").choice((0.2, 3, 15, 45))
         world.at((world.plan.days + patience) * DAY, self._heal)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from caseway.contracts import control, topics
@@ -24,7 +25,8 @@ from caseway.kernel.registry import Registry, advance
 from caseway_control.documents import load_document
 
 NAMESPACE, GENERATION = "sim", "g-sim"
-DEFINITION, CURRENCY = "insurance-claim", "USD"
+# One is shipped; the other, beside this file, has two tasks at a time, and a flag that no task reads.
+DEFINITIONS, CURRENCY = ("insurance-claim", "broker-claim"), "USD"
 POOLS = ("claims", "payments")
 # Two agents for every skill, so that work moves on, is stolen and is raced for.
 AGENTS: dict[str, tuple[str, str]] = {
@@ -120,6 +122,8 @@ def _facts() -> list[tuple[str, Contract]]:
     for name in ("calendar", "matrix", "definition"):
         document = load_document((folder / f"{name}.yaml").read_text(encoding="utf-8"), name)
         facts.append((f"{name}/{document.metadata.name}", _published(document)))
+    broker = Path(__file__).with_name("broker_claim.yaml").read_text(encoding="utf-8")
+    facts.append((f"definition/{DEFINITIONS[1]}", _published(load_document(broker, "definition"))))
     for name, (pool, skill) in AGENTS.items():
         card = AgentCard(
             agent_id=name,

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from binascii import Error
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.sim.reading import Line, millis
 
 if TYPE_CHECKING:
-    from tests.sim.checker import Violate
+    from tests.sim.checker import Public, Violate
 
 INBOUND = ("submissions", "agent-reports", "decisions", "control")
 # These are judged by a registry that was read to its end after they had been fetched.
@@ -34,8 +34,10 @@ class _Cause(NamedTuple):
 class LetterRules:
     """Every record that something may follow from, with the registry as it was visible then."""
 
-    def __init__(self, violate: Violate) -> None:
-        self._violate = violate
+    def __init__(self, public: Public, violate: Violate) -> None:
+        self._public, self._violate = public, violate
+        # What the sender of every case that was admitted had written.
+        self.admitted: dict[str, dict[str, Any]] = {}
         self._causes: dict[str, _Cause] = {}
         self._granted: dict[tuple[str, str], str] = {}
         self._registry_end = 0
@@ -44,6 +46,7 @@ class LetterRules:
         """Any record that became visible."""
         if line.topic == "registry":
             self._registry_end = line.offset + 1
+            self._check_operators(line)
         elif "." not in line.topic and line.topic != "audit":
             name = f"{line.topic}/{line.partition}/{line.offset}"
             self._causes[name] = _Cause(line, self._registry_end)
@@ -64,6 +67,8 @@ class LetterRules:
             late = f"read to {position}, and {cause.registry_end} was there"
             self._require(position >= cause.registry_end, line, "barrier", late)
         self._check_sender(line, said)
+        if line.type == "case.admitted":
+            self.admitted[line.key] = said.data
         if line.type.endswith(_REFUSALS):
             return
         expires_at = said.data.get("expires_at")
@@ -75,16 +80,38 @@ class LetterRules:
     def _check_sender(self, line: Line, said: Line) -> None:
         """Whoever an event names as its sender signed its cause; without a signature nobody did."""
         named = line.headers.get("ce_authid", "")
-        material = said.headers.get("ce_dssematerial", "")
-        if not material:
+        if not said.headers.get("ce_dssematerial"):
             self._require(named.startswith("submitter:"), line, "sender", f"{named} did not sign")
             return
-        try:
-            signatures = json.loads(b64decode(material))["signatures"]
-            signers = {signature["keyid"] for signature in signatures}
-        except (Error, ValueError, KeyError, TypeError):
-            signers = set()
+        signers = _signers(said)
         self._require(named in signers, line, "sender", f"{named} is none of {signers}")
+
+    def _check_operators(self, line: Line) -> None:
+        """What changes the registry was signed by operators; by two, what could make one of them.
+
+        The facts of the founding follow from nothing, and are part of the genesis.
+        """
+        cause = self._causes.get(line.cause.partition("/")[2])
+        if cause is None:
+            return
+        position, named = int(line.headers["ce_registryposition"]), set(line.data["signers"])
+        for name in named:
+            roles = self._public.roles_of(name.removeprefix("person:"), position)
+            may = name.startswith("root:") or "operator" in roles
+            self._require(may, line, "operators", f"{name} is none")
+        signed = named <= _signers(cause.line)
+        self._require(signed, line, "operators", f"{sorted(named)} did not all sign it")
+        needed = 1 + (line.type == "matrix.published")
+        if line.type == "person.appointed":
+            card = line.data["card"]
+            roles = self._public.roles_of(card["person_id"], position) | set(card["roles"])
+            needed = 1 + ("operator" in roles)
+        self._require(len(named) >= needed, line, "operators", f"{len(named)} of {needed} signed")
+
+    def is_repetition(self, place: str) -> bool:
+        """Whether a submission says, word for word, what its case was admitted with."""
+        said = self._causes[place].line
+        return self.admitted.get(said.key) == said.data
 
     def _check_words(self, line: Line, said: Line) -> None:
         for name in _ECHOED:
@@ -105,6 +132,15 @@ class LetterRules:
     def _require(self, holds: bool, line: Line, code: str, text: str) -> None:
         if not holds:
             self._violate(code, f"{line.key} {line.type} {line.place}@{line.offset}: {text}")
+
+
+def _signers(said: Line) -> set[str]:
+    """The keys that signed a letter; none if it is not even of the right form."""
+    try:
+        signatures = json.loads(b64decode(said.headers.get("ce_dssematerial", "")))["signatures"]
+        return {signature["keyid"] for signature in signatures}
+    except (Error, ValueError, KeyError, TypeError):
+        return set()
 
 
 # What a letter leads to beyond itself: the next task, the next gate, the end.

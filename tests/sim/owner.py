@@ -31,6 +31,7 @@ class Owner(Performer):
         self.failures = 0
         self._turn = 0
         self._commits = 0
+        self._slow: set[Place] = set()
 
     def begin(self) -> None:
         """Ask for the first effect."""
@@ -40,9 +41,22 @@ class Owner(Performer):
     # -- what it hears ----------------------------------------------------------------------------
 
     def hear(self, place: Place) -> None:
-        """Records have come that this shard reads."""
+        """Records have come that this shard reads; one topic may be slow while others flow."""
+        if place in self._slow:
+            return
+        faults = self.world.faults
+        if faults.strikes("slow topic"):
+            self._slow.add(place)
+            self.world.at(faults.amount("slow topic", 100, 3_600_000), self._hear_late, place)
+            return
         self.fresh[place] = None
         self._wake()
+
+    def _hear_late(self, place: Place) -> None:
+        self._slow.discard(place)
+        if place in self.next:
+            self.fresh[place] = None
+            self._wake()
 
     def hear_of_registry(self) -> None:
         """The registry grew; this process looks after a while."""

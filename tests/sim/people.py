@@ -42,6 +42,8 @@ class People:
             key = (line.key, line.data["task_id"])
             for who in self._holders(self.desk.tasks[key].queue):
                 self._after(who, self._claim, who, key)
+        elif line.type == "decision.endorsed" and self._chance.random() < 0.5:
+            self._look_again(line)
         elif line.type == "task.granted" and line.data["holder"].startswith("person:"):
             self._after(line.data["holder"][7:], self._do, (line.key, line.data["task_id"]))
         elif line.type == "effect.permitted":
@@ -80,8 +82,17 @@ class People:
         for role in gate.roles:
             for who in self._holders(role):
                 self._after(who, self._consider, who, key, replace(gate))
+                if self._way(who) == "absent" and self._chance.random() < 0.3:
+                    self.world.at(self._chance.randint(MINUTE, HOUR), self._hand_on, who, key)
         if self.world.faults.strikes("intruder"):
             self.world.at(self._chance.randint(MINUTE, HOUR), self._intrude, key, gate)
+
+    def _look_again(self, line: Line) -> None:
+        """Whoever approved finds the gate still on the list, because another has to approve too."""
+        key = (line.key, line.data["gate_id"])
+        if key in self.desk.gates:
+            who = line.data["by"].removeprefix("person:")
+            self._after(who, self._consider, who, key, replace(self.desk.gates[key]))
 
     def _consider(self, who: str, key: Key, seen: Gate) -> None:
         way = self._way(who)
@@ -97,10 +108,7 @@ class People:
             fields = {"gate_id": key[1], "revision": gate.revision, "question": "Which garage?"}
             self.post.decide(f"person:{who}", "gate.ask", key[0], **fields)
         elif luck < 0.3 and way in ("slow", "racing"):
-            others = [o for role in PEOPLE[who] for o in self._holders(role)]
-            to = self._chance.choice([*others, "mallory"])
-            fields = {"gate_id": key[1], "revision": gate.revision, "to": to, "reason": "away"}
-            self.post.decide(f"person:{who}", "gate.delegate", key[0], **fields)
+            self._hand_on(who, key)
         elif way == "tired" and luck < 0.6:
             self.world.counts["tired decision"] += 1
             digest = gate.digest if luck < 0.3 else gate.digest[::-1]
@@ -109,6 +117,16 @@ class People:
             self._decide(who, key, gate.revision, gate.digest, self._choice(key[0]))
         else:
             self._decide(who, key, gate.revision, gate.digest, choice)
+
+    def _hand_on(self, who: str, key: Key) -> None:
+        """Whoever is away, or would rather not, names another: as often as not anybody at all."""
+        gate = self.desk.gates.get(key)
+        if gate is None:
+            return
+        alike = [other for role in PEOPLE[who] for other in self._holders(role)]
+        to = self._chance.choice(alike if self._chance.random() < 0.5 else list(PEOPLE))
+        fields = {"gate_id": key[1], "revision": gate.revision, "to": to, "reason": "away"}
+        self.post.decide(f"person:{who}", "gate.delegate", key[0], **fields)
 
     def _choice(self, case: str) -> str:
         luck = self._chance.random()
@@ -160,6 +178,7 @@ class People:
         output: dict[str, Any] = {
             "triage": {"line": "home", "fraud_suspected": False},
             "assess": {"severity": "minor", "evidence_complete": True},
+            "cover": {"covered": True},
             "request": {"evidence": []},
             "settle": {"settlement": self.desk.facts[key[0]].get("amount")},
         }[task.task]

@@ -20,6 +20,7 @@ AGENT_WAYS = (
     "flip-flop",
     "quitter",
     "denier",
+    "eager",
 )
 PEOPLE_WAYS = ("quick", "slow", "tired", "absent", "racing")
 
@@ -39,6 +40,7 @@ FAULTS: dict[str, tuple[float, float]] = {
     "open registry": (0.3, 1.0),
     "down": (0.05, 0.5),
     "lag": (0.005, 0.1),
+    "slow topic": (0.005, 0.1),
     "registry lag": (0.1, 1.0),
     "trickle": (0.1, 0.9),
     "snapshot lost": (0.05, 0.5),
@@ -46,6 +48,7 @@ FAULTS: dict[str, tuple[float, float]] = {
     "letter twice": (0.02, 0.3),
     "letter late": (0.02, 0.2),
     "letter replayed": (0.01, 0.1),
+    "letter astray": (0.02, 0.2),
     "poison": (0.05, 0.5),
     "bank timeout": (0.1, 0.7),
     "bank late": (0.1, 0.5),
@@ -54,6 +57,7 @@ FAULTS: dict[str, tuple[float, float]] = {
     "intruder": (0.05, 0.5),
     "amend": (0.1, 0.6),
     "withdraw": (0.05, 0.3),
+    "second thoughts": (0.05, 0.5),
     "conflict": (0.1, 0.5),
 }
 # What operators do in mid-flight.

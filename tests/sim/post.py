@@ -93,6 +93,12 @@ class Post:
         if faults.strikes("letter replayed"):
             later = faults.amount("letter replayed", 0.1 * DAY_MS, 30 * DAY_MS)
             world.at(delay + later, self._arrive, draft, who)
+        shards = world.plan.shards
+        if shards > 1 and draft.topic != "control" and faults.strikes("letter astray"):
+            # A client of another make, whose partitioner is not Kafka's, sends the same.
+            other = (draft.partition + 1 + faults.choose("letter astray", shards - 1)) % shards
+            astray = draft._replace(partition=other)
+            world.at(delay + world.soon(1, 5_000), self._arrive, astray, who)
 
     def _arrive(self, draft: Draft, who: str) -> None:
         world = self.world

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from caseway.contracts.record import Draft
 from caseway.kernel.identity import case_id_of, shard_of
-from tests.sim.founding import AGENTS, CURRENCY, DEFINITION, NAMESPACE, PEOPLE, key_of
+from tests.sim.founding import AGENTS, CURRENCY, DEFINITIONS, NAMESPACE, PEOPLE, key_of
 
 if TYPE_CHECKING:
     from tests.sim.post import Post
@@ -20,6 +21,9 @@ ROOTS = ("root:1", "root:2")
 # Half of all claims lie where one cent decides who decides.
 _LOW = ("0.00", "4999.99", "5000.00", "24999.99", "25000.00", "75000.00")
 EDGES = (*_LOW, "99999.99", "100000.00", "500000.00", "500000.01")
+# News of a claim upon which whoever follows it may think again, and how often one does.
+_NEWS = {"gate.opened", "gate.questioned", "gate.decided", "effect.permitted"}
+_THOUGHTS_MAX = 3
 _KINDS = ("collision", "theft", "fire", "water", "storm", "glass", "liability")
 
 
@@ -29,14 +33,31 @@ class Submitters:
     def __init__(self, world: World, post: Post) -> None:
         self.world, self.post = world, post
         self.cases: dict[str, int] = {}
+        self._thoughts: Counter[str] = Counter()
         for number in world.plan.cases:
             chance = world.chance.stream(f"case/{number}")
             case = case_id_of(NAMESPACE, SOURCE, f"K-{number}")
             self.cases[case] = number
             world.at(chance.uniform(0, world.plan.days * DAY), self._submit, case, chance)
 
+    def hear(self, line: Line) -> None:
+        """Read on how the own claim fares, and think again."""
+        if line.type not in _NEWS or self._thoughts[line.key] >= _THOUGHTS_MAX:
+            return
+        if line.key not in self.cases or not self.world.faults.strikes("second thoughts"):
+            return
+        self._thoughts[line.key] += 1
+        chance = self.world.chance.stream(f"thoughts/{self.cases[line.key]}")
+        span = chance.choice((500, 20_000, HOUR, 3 * DAY))
+        kind, fields = "case.withdraw", {"reason": "settled elsewhere"}
+        if chance.random() < 0.7:
+            kind, fields = "case.amend", {"reason": "corrected", "changes": self._change(chance)}
+        say = lambda: self._say(line.key, kind, **fields)  # noqa: E731
+        self.world.at(chance.uniform(0, span), say)
+
     def _submit(self, case: str, chance: Random) -> None:
         world = self.world
+        definition = world.chance.stream(f"definition/{self.cases[case]}").choice(DEFINITIONS)
         facts: dict[str, Any] = {
             "claimant": _person(chance),
             "payee": _person(chance),
@@ -44,24 +65,26 @@ class Submitters:
             "incident_kind": chance.choice(_KINDS),
             "fraud_reported": chance.random() < 0.1,
         }
-        self._say(case, "case.submit", definition=DEFINITION, facts=facts)
+        self._say(case, "case.submit", definition=definition, facts=facts)
         if world.faults.strikes("conflict"):
             other = {**facts, "payee": _person(chance)}
-            self._later(chance, case, "case.submit", definition=DEFINITION, facts=other)
+            self._later(chance, case, "case.submit", definition=definition, facts=other)
         if world.faults.strikes("amend"):
             for _ in range(chance.randint(1, 3)):
-                changes = chance.choice(
-                    (
-                        {"payee": _person(chance)},
-                        {"amount": self._amount(chance)},
-                        {"fraud_reported": True},
-                        {"incident_kind": chance.choice(_KINDS)},
-                        {"amount": {"amount": "12,50", "currency": CURRENCY}},
-                    )
-                )
+                changes = self._change(chance)
                 self._later(chance, case, "case.amend", changes=changes, reason="corrected")
         if world.faults.strikes("withdraw"):
             self._later(chance, case, "case.withdraw", reason="settled elsewhere")
+
+    def _change(self, chance: Random) -> dict[str, Any]:
+        changes: tuple[dict[str, Any], ...] = (
+            {"payee": _person(chance)},
+            {"amount": self._amount(chance)},
+            {"fraud_reported": True},
+            {"incident_kind": chance.choice(_KINDS)},
+            {"amount": {"amount": "12,50", "currency": CURRENCY}},
+        )
+        return chance.choice(changes)
 
     def _later(self, chance: Random, case: str, kind: str, **fields: Any) -> None:
         span = chance.choice((40_000, 5 * MINUTE, 3 * HOUR, 3 * DAY))
@@ -85,20 +108,24 @@ class Operators:
         self.world, self.post = world, post
         self._chance = world.chance.stream("operators")
         self._undone: list[Any] = []
-        self._strikes = 3 * ("quarantine" in world.plan.controls)
+        strikes = {"quarantine": 3, "halt": 2}
+        self._strikes = {kind: strikes[kind] for kind in strikes if kind in world.plan.controls}
         for kind in world.plan.controls:
             for _ in range(self._chance.randint(1, 4)):
                 when = self._chance.uniform(0, max(world.plan.days * DAY, HOUR))
                 world.at(when, self._change, kind)
 
     def hear(self, line: Line) -> None:
-        """Shut out an agent while it holds a task."""
+        """Shut out an agent while it holds a task, or stop everybody."""
         if line.type != "task.granted" or not line.data["holder"].startswith("agent:"):
             return
-        if self._strikes > 0 and not self.world.is_healed and self._chance.random() < 0.2:
-            self._strikes -= 1
-            agent = line.data["holder"][6:]
-            self.world.at(self._chance.uniform(0, 10_000), self._quarantine, agent)
+        if self.world.is_healed:
+            return
+        for kind in self._strikes:
+            if self._strikes[kind] > 0 and self._chance.random() < 0.2:
+                self._strikes[kind] -= 1
+                agent = line.data["holder"][6:]
+                self.world.at(self._chance.uniform(0, 10_000), self._strike, kind, agent)
 
     def heal(self) -> None:
         """Undo what still stands."""
@@ -110,12 +137,8 @@ class Operators:
             return
         self.world.counts[f"control: {kind}"] += 1
         chance = self._chance
-        if kind == "quarantine":
-            self._quarantine(chance.choice(list(AGENTS)))
-        elif kind == "halt":
-            fields = {"reason": "drill"}
-            key = f"namespace/{NAMESPACE}"
-            self._do("namespace.halt", "namespace.resume", key, fields, fields, 20 * MINUTE)
+        if kind in ("quarantine", "halt"):
+            self._strike(kind, chance.choice(list(AGENTS)))
         elif kind == "dismiss":
             person = chance.choice([n for n, r in PEOPLE.items() if r[0] != "operator"])
             public = key_of(f"person:{person}").public_text
@@ -128,9 +151,17 @@ class Operators:
             key = f"agent/{fields['agent_id']}"
             self.post.control("agent.quarantine", key, ("person:mallory",), **fields)
 
-    def _quarantine(self, agent: str) -> None:
-        fields = {"agent_id": agent, "reason": "odd results"}
-        self._do("agent.quarantine", "agent.release", f"agent/{agent}", fields, fields, HOUR)
+    def _strike(self, kind: str, agent: str) -> None:
+        """Halt, or shut out an agent; now and then all that are of one make with it."""
+        if kind == "halt":
+            fields = {"reason": "drill"}
+            key = f"namespace/{NAMESPACE}"
+            self._do("namespace.halt", "namespace.resume", key, fields, fields, 20 * MINUTE)
+            return
+        alike = [name for name in AGENTS if AGENTS[name] == AGENTS[agent]]
+        for name in alike if self._chance.random() < 0.4 else [agent]:
+            fields = {"agent_id": name, "reason": "odd results"}
+            self._do("agent.quarantine", "agent.release", f"agent/{name}", fields, fields, HOUR)
 
     def _do(self, kind: str, undo: str, key: str, fields: Any, back: Any, span_ms: int) -> None:
         self.post.control(kind, key, ROOTS, **fields)
