@@ -22,7 +22,7 @@ from caseway.invariants.verdicts import Speaker, judge_auto, judge_roles, judge_
 
 @dataclass(slots=True)
 class Bench:
-    """The newest revision of one gate."""
+    """The newest revision of one gate; `handed` is who has which role of whom at this level."""
 
     revision: int
     status: str
@@ -30,7 +30,7 @@ class Bench:
     level: int = 0
     alarm: int = 0
     endorsed: dict[str, str] = field(default_factory=dict)
-    handed: dict[str, str] = field(default_factory=dict)
+    handed: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 class Gates:
@@ -118,11 +118,13 @@ class Gates:
             return
         self._speaks(open_, data.to, data.role, at, event, "I08")
         self._speaks(open_, data.by, data.role, at, event, "I08")
-        names = {*open_.handed, *open_.handed.values()}
-        if data.by in names or data.to in open_.handed or data.by == data.to:
-            found = f"{data.by} hands {data.gate_id} on to {data.to} a second time"
+        givers, takers = {by for by, _ in open_.handed}, set(open_.handed.values())
+        # Who holds two roles may hand each to another; a role handed, or taken, stays where it is.
+        given = (data.by, data.role)
+        if given in open_.handed or data.by in takers or data.to in {*givers, data.by}:
+            found = f"{data.by} hands {data.role!r} of {data.gate_id} on to {data.to} a second time"
             self._report("I08", event.key, found, at)
-        open_.handed[data.by] = data.to
+        open_.handed[given] = data.to
 
     def _decided(
         self, bench: Bench | None, data: decision.GateDecided, at: At, event: Event

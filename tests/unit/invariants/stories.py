@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from caseway.contracts import topics
-from caseway.contracts.decision import Choice, DelegateGate, GateOpened
+from caseway.contracts.decision import Choice, DelegateGate, GateDelegated, GateOpened
 from caseway.testing import NAMESPACE, registry_of
 
 from ..story.city import EXPIRES, Bank, City, absent, gives, pays, person_of, silent
@@ -27,15 +27,29 @@ def _delegated() -> City:
     told = City(registry_of(base=registry(), persons={"cora": ("claims-manager",)}))
     told.approver = absent
     told.submit("75000.00")
+    return _hand(told, "cid", "cora").decide("cora")
+
+
+def _both_handed() -> City:
+    """One holds both roles of a joint rung, and hands each to another; found by the simulator."""
+    told = City(registry_of(base=registry(), persons={"ella": ("ceo", "legal")}))
+    told.approver = absent
+    told.submit("600000.00").wait(7 * DAY)
+    _hand(_hand(told, "ella", "cleo"), "ella", "lea")
+    assert len(told.all(GateDelegated)) == 2
+    return told.decide("cleo").decide("lea")
+
+
+def _hand(told: City, giver: str, taker: str) -> City:
     gate = told.last(GateOpened)
     wish = DelegateGate(
         namespace=NAMESPACE,
         gate_id=gate.gate_id,
         revision=gate.revision,
-        to="cora",
+        to=taker,
         expires_at=EXPIRES,
     )
-    return told.post(topics.DECISIONS.name, wish, person_of("cid")).decide("cora")
+    return told.post(topics.DECISIONS.name, wish, person_of(giver))
 
 
 def _paid_late() -> City:
@@ -93,6 +107,7 @@ STORIES: dict[str, Callable[[], City]] = {
         city(approver=absent).submit("600000.00").wait(7 * DAY).decide("cleo").decide("lea")
     ),
     "delegated": _delegated,
+    "both handed": _both_handed,
     "repeated": _repeated,
 }
 
