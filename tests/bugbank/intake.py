@@ -60,7 +60,7 @@ DEFECTS = (
     Defect(
         "any-signature-operates",
         "Whoever signs may change the registry.",
-        "I19, barrier",
+        "operators",
         (
             Edit(
                 control._check_signers,

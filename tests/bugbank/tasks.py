@@ -87,8 +87,8 @@ DEFECTS = (
     ),
     Defect(
         "result-on-old-facts",
-        "A result counts though the facts that it stands on have changed.",
-        "I18",
+        "A result counts whatever facts it stands on.",
+        "words",
         (
             Edit(leases.stands_on_today, "if digest != known.inputs_digest:", "if digest == '':"),
             Edit(

@@ -179,6 +179,7 @@ class Checker:
             self._violate("I02 consumed once", f"{where}: its cause {line.cause} is not of it")
 
     def _event(self, line: Line) -> None:
+        self._check_home(line)
         key, sequence = (line.topic, line.key), int(line.headers["ce_sequence"])
         # A key that nothing was admitted under is forgotten after each commit.
         is_counted = line.topic != "intake" or line.key in self.cases.admitted
@@ -192,7 +193,6 @@ class Checker:
         self.counts[f"event: {line.type}"] += 1
         if line.type.endswith(".refused"):
             self.counts[f"{line.type}: {line.data['code']}"] += 1
-        self._check_home(line)
         self.letters.hear(line)
         if line.type in ("case.faulted", "input.parked"):
             self._violate("fault", f"{line.key} on {line.place}: {line.data}")

@@ -40,8 +40,8 @@ AGENTS: dict[str, tuple[str, str]] = {
     for number in (1, 2)
 }
 # Two for every role, so that they may race and one may fall away; mallory and olga decide nothing.
-# Whoever prepares may also decide elsewhere, one holds both roles of a joint rung, and the agents'
-# owner decides too: only the rules that keep people apart stand between.
+# Whoever prepares may also decide elsewhere, each joint rung has one who holds both of its roles,
+# and the agents' owner decides too: only the rules that keep people apart stand between.
 PEOPLE: dict[str, tuple[str, ...]] = {
     "adam": ("senior-adjuster",),
     "anna": ("senior-adjuster",),
@@ -51,7 +51,7 @@ PEOPLE: dict[str, tuple[str, ...]] = {
     "vito": ("vp-claims",),
     "otto": ("chief-claims-officer",),
     "olav": ("chief-claims-officer",),
-    "cleo": ("ceo",),
+    "cleo": ("ceo", "legal"),
     "lea": ("legal",),
     "leon": ("legal",),
     "sue": ("special-investigations-unit",),

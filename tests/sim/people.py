@@ -116,7 +116,8 @@ class People:
             self._decide(who, key, gate.revision, gate.digest, choice)
             self._decide(who, key, gate.revision, gate.digest, self._choice(key[0]))
         else:
-            self._decide(who, key, gate.revision, gate.digest, choice)
+            for _ in range(1 + (luck > 0.85)):  # not a few click twice
+                self._decide(who, key, gate.revision, gate.digest, choice)
 
     def _hand_on(self, who: str, key: Key) -> None:
         """Whoever is away, or would rather not, names another: as often as not anybody at all."""

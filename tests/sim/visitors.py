@@ -63,7 +63,7 @@ class Submitters:
             "payee": _person(chance),
             "amount": self._amount(chance),
             "incident_kind": chance.choice(_KINDS),
-            "fraud_reported": chance.random() < 0.1,
+            "fraud_reported": chance.random() < 0.15,
         }
         self._say(case, "case.submit", definition=definition, facts=facts)
         if world.faults.strikes("conflict"):
