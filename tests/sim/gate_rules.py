@@ -138,6 +138,8 @@ class GateRules:
             self._check_people(gate, by, roles)
         gate.is_over = True
         self.decided[name] = data
+        if self._cases.cases[name[0]].waiting != name[1:]:
+            self._public.counts["overtaken"] += 1
 
     def _check_people(self, gate: Gate, by: list[str], roles: tuple[str, ...]) -> None:
         self._require(len(set(by)) == len(roles), "I07 four eyes", f"{by} for {roles}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.bugbank.bank import BANK
+from tests.bugbank.planting import planted
 from tests.sim.city import City
 from tests.sim.plan import Plan
 from tests.sim.points import REFERENCE
@@ -11,21 +13,39 @@ from tests.sim.reading import Line
 from tests.sim.running import run
 from tests.sim.world import Violation
 
-PINNED: dict[str, Plan] = {
+# What was found, the defect of the bank that is the same mistake, and the plan that shows it.
+PINNED: dict[str, tuple[str, Plan]] = {
     # A lease ran from the newest record of another topic: sla_watchdog, `appended_ms`.
-    "a span runs from the record that asks for it": Plan(
-        seed=15,
-        cases=(0, 1, 2),
-        days=10.0,
-        faults=(("lag", 0.1), ("stall", 0.02), ("down", 0.5), ("crash before", 0.01)),
+    "a span runs from the record that asks for it": (
+        "span-from-another-topic",
+        Plan(
+            seed=1,
+            shards=3,
+            cases=(0, 2),
+            days=7.719,
+            faults=(("letter late", 0.1201), ("second thoughts", 0.429)),
+            people=(("cora", "slow"),),
+            only=frozenset(["letter late#1", "second thoughts#1"]),
+        ),
     ),
 }
 
 
 @pytest.mark.parametrize("name", PINNED)
 def test_what_was_found_stays_mended(name: str) -> None:
-    result = run(PINNED[name])
+    result = run(PINNED[name][1])
     assert not result.code, result.text
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_a_pinned_plan_still_shows_what_it_was_pinned_for(name: str) -> None:
+    """A city that draws other numbers makes a pin hollow: then shrink another seed with the defect.
+
+    `tests.sim.shrinking.shrink` inside `planted(defect)` does it.
+    """
+    defect, plan = PINNED[name]
+    with planted(BANK[defect]):
+        assert run(plan).code, "nothing goes wrong here any more"
 
 
 @pytest.mark.xfail(
