@@ -207,7 +207,6 @@ class Checker:
         else:
             self.timers.note(line)
 
-
     def _check_home(self, line: Line) -> None:
         """A case lives where Kafka's clients put its key; what is said of a control wish does not.
 

@@ -25,7 +25,8 @@ from caseway.kernel.registry import Registry, advance
 from caseway_control.documents import load_document
 
 NAMESPACE, GENERATION = "sim", "g-sim"
-# One is shipped; the other, beside this file, has two tasks at a time, and a flag that no task reads.
+# One is shipped. The other, beside this file, has two tasks at a time, and a flag that no task
+# reads.
 DEFINITIONS, CURRENCY = ("insurance-claim", "broker-claim"), "USD"
 POOLS = ("claims", "payments")
 # Two agents for every skill, so that work moves on, is stolen and is raced for.
