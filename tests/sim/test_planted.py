@@ -99,7 +99,7 @@ PLANTS: dict[str, tuple[Plant, set[str]]] = {
     "a cent too low": (a_cent_too_low, {"I06 authority"}),
     "early": (early, {"I05 timers"}),
     "everybody decides": (everybody_decides, {"I06 authority", "I07 four eyes"}),
-    "any token": (any_token, {"I18 one holder", "I21 terminal"}),
+    "any token": (any_token, {"I18 one holder", "I21 terminal", "words"}),
     "permit again": (permit_again, {"I02 one permit"}),
     "skipped": (skipped, {"I02 consumed once", "silence", "stuck", "halted"}),
 }
