@@ -1,11 +1,12 @@
-"""What a faulted case keeps: its inputs as they came, and what went wrong in safe words."""
+"""What is kept of an input that failed: its bytes for its case, or a letter; and safe words."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 
 from caseway.contracts.record import Record
-from caseway.contracts.shard import ParkedInput
+from caseway.contracts.shard import DeadLetter, ParkedInput
 from caseway.errors import ContractError, IntegrityError
 
 
@@ -18,6 +19,19 @@ def describe(error: Exception) -> str:
         frame = frame.tb_next
     where = f"{frame.tb_frame.f_code.co_qualname}:{frame.tb_lineno}" if frame else "unknown"
     return f"{type(error).__name__} in {where}"
+
+
+def letter_of(record: Record, error: ContractError) -> DeadLetter:
+    """Where it lies, its hash and what is wrong with it; never its content."""
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        sha256=hashlib.sha256(record.value or b"").hexdigest(),
+        code=error.code,
+        where=error.where,
+        advice=str(error),
+    )
 
 
 def park(record: Record) -> ParkedInput:

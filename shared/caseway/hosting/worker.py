@@ -6,9 +6,8 @@ that fails is faulted alone with its input kept, and everything else becomes eve
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from caseway.contracts import topics
@@ -20,7 +19,6 @@ from caseway.contracts.record import Draft, Record
 from caseway.contracts.shard import (
     CaseFaulted,
     CaseResumed,
-    DeadLetter,
     InputParked,
     ParkedInput,
     ShardCommitted,
@@ -34,7 +32,7 @@ from caseway.hosting.bounds import (
     check_routed,
     check_size,
 )
-from caseway.hosting.parking import describe, park, unpark
+from caseway.hosting.parking import describe, letter_of, park, unpark
 from caseway.kernel.authentication import identify
 from caseway.kernel.emission import HOPS_MAX, Cause, Emitter
 from caseway.kernel.entities import Entity
@@ -147,7 +145,7 @@ class Worker(Generic[S]):
         self.greatest_ms = max(self.greatest_ms, record.at_ms)
         kind = source.topic.kind
         try:
-            event, actor = self._read(kind, record)
+            event, actor = _read(kind, record, self._shard, self.registry)
         except ContractError as error:
             if kind is TopicKind.LOG:
                 where = f"{record.topic}/{record.partition}@{record.offset}"
@@ -176,17 +174,10 @@ class Worker(Generic[S]):
 
     def decide_held(self) -> None:
         """Decide what was held; the card prunes each case's records with all of them in sight."""
-        prune = self._card.prune
-        if prune is None:
-            return
-        together: dict[str, list[Delivery]] = {}
-        for delivery, _, _ in self._held:
-            together.setdefault(delivery.event.key, []).append(delivery)
-        pruned = {key: iter(prune(some)) for key, some in together.items()}
         held, self._held = self._held, []
-        for delivery, kind, record in held:
-            key = delivery.event.key
-            self._decide(next(pruned[key]), kind, key, record)
+        pruned = _pruned(self._card, [delivery for delivery, _, _ in held])
+        for delivery, (_, kind, record) in zip(pruned, held, strict=True):
+            self._decide(delivery, kind, delivery.event.key, record)
 
     def broadcast(self, event: Event, registry: Registry) -> None:
         """Move the registry one event on, and let the cases that it concerns react to it."""
@@ -221,16 +212,6 @@ class Worker(Generic[S]):
 
     # -- helpers ------------------------------------------------------------------------------
 
-    def _read(self, kind: TopicKind, record: Record) -> tuple[Event, Actor]:
-        if kind is TopicKind.LOG:
-            event = decode(record, is_sole_writer=True)
-            return event, Actor(event.envelope.actor, event.envelope.strength)
-        check_inbound_size(record)
-        event, raw = decode_raw(record)
-        if record.topic != topics.CONTROL.name:
-            check_routed(record, self._shard, self.registry.shards)
-        return event, identify(event, raw, self.registry)
-
     def _decide(self, delivery: Delivery, kind: TopicKind, key: str, record: Record | None) -> None:
         entity = self.fold.get(key)
         cause = Cause.of(delivery, kind, self._card.service)
@@ -251,7 +232,7 @@ class Worker(Generic[S]):
         except Exception as error:  # the one guard: a case that fails must not take others along
             del self._own[own:], self._others[others:]
             self.fold.undo(key, entity)
-            parked = park(record if record is not None else self._fact_record(delivery))
+            parked = park(record if record is not None else _fact_record(delivery))
             if entity is not None and entity.fault:
                 self._set_aside(key, InputParked(parked=parked), cause)
                 return
@@ -341,24 +322,9 @@ class Worker(Generic[S]):
         event, now_ms = event._replace(key=key), self.greatest_ms
         return Delivery(event, topics.REGISTRY.name, place, now_ms, actor, now_ms)
 
-    def _fact_record(self, delivery: Delivery) -> Record:
-        """The record of a registry event, so that a case that fails on it can keep it."""
-        draft = encode(topics.REGISTRY.name, 0, delivery.event)
-        offset = int(delivery.cause.rpartition("/")[2])
-        headers = tuple(draft.headers)
-        return Record(draft.topic, 0, offset, delivery.at_ms, draft.key, draft.value, headers)
-
     def _dead_letter(self, record: Record, error: ContractError) -> None:
         self.dead_letters += 1
-        letter = DeadLetter(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            sha256=hashlib.sha256(record.value or b"").hexdigest(),
-            code=error.code,
-            where=error.where,
-            advice=str(error),
-        )
+        letter = letter_of(record, error)
         place = coordinates(self.registry.generation, record)
         cause = Cause(place, self.greatest_ms, f"system:{self._card.service}", Strength.SYSTEM)
         event = self._emitter.event(f"{record.topic}/{record.partition}", letter, cause, 0)
@@ -377,6 +343,38 @@ class _TooManyHops(ContractError):
     """
 
     code = "hops_exceeded"
+
+
+def _read(kind: TopicKind, record: Record, shard: int, registry: Registry) -> tuple[Event, Actor]:
+    if kind is TopicKind.LOG:
+        event = decode(record, is_sole_writer=True)
+        return event, Actor(event.envelope.actor, event.envelope.strength)
+    check_inbound_size(record)
+    event, raw = decode_raw(record)
+    if record.topic != topics.CONTROL.name:
+        check_routed(record, shard, registry.shards)
+    return event, identify(event, raw, registry)
+
+
+def _pruned(card: Card[S], deliveries: Sequence[Delivery]) -> Iterator[Delivery]:
+    """The same, in the same order, each as the card has it beside the others of its case."""
+    if card.prune is None:
+        yield from deliveries
+        return
+    together: dict[str, list[Delivery]] = {}
+    for delivery in deliveries:
+        together.setdefault(delivery.event.key, []).append(delivery)
+    pruned = {key: iter(card.prune(some)) for key, some in together.items()}
+    for delivery in deliveries:
+        yield next(pruned[delivery.event.key])
+
+
+def _fact_record(delivery: Delivery) -> Record:
+    """The record of a registry event, so that a case that fails on it can keep it."""
+    draft = encode(topics.REGISTRY.name, 0, delivery.event)
+    offset = int(delivery.cause.rpartition("/")[2])
+    headers = tuple(draft.headers)
+    return Record(draft.topic, 0, offset, delivery.at_ms, draft.key, draft.value, headers)
 
 
 def _first_hop(event: Event) -> Event:
