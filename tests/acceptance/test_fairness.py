@@ -50,7 +50,7 @@ HOGGED = 9  # of ten claims on the shard
 HOG_PACE_S, HOG_PROBES = 0.25, 4
 # The aim is twice, and noise. Where others work on the same cores their comings and goings make
 # three of it, and a broken guard makes ten or no end at all: that is what fails.
-AIM, BOUND, NOISE_MS = 2.0, 3.0, 50.0
+AIM, BOUND, NOISE_MS = 2.0, 3.0, 100.0
 
 
 class Watch:
