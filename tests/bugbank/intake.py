@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caseway.hosting import worker
+from caseway.hosting import bounds
 from caseway.hosting.worker import Worker
 from caseway.kernel import authentication
 from caseway_intake import admission, control
@@ -87,7 +87,7 @@ DEFECTS = (
         "one partition",
         (
             Edit(
-                worker._check_routed,
+                bounds.check_routed,
                 'if shard_of(record.key or b"", shards) != shard:',
                 'if shard_of(record.key or b"", shards) >= shards:',
             ),
