@@ -8,6 +8,15 @@ from tests.bugbank.planting import Defect, Edit
 
 DEFECTS = (
     Defect(
+        "earlier-word-prunes-the-later",
+        "Of two records that came together the first one's word on a timer is kept.",
+        "I05",
+        (
+            Edit(processor.prune, "reversed(deliveries)", "deliveries"),
+            Edit(processor.prune, "pruned[::-1]", "pruned"),
+        ),
+    ),
+    Defect(
         "span-from-another-topic",
         "A lease runs from the newest record of any topic and not from the one that asks for it.",
         "I05",
