@@ -84,6 +84,16 @@ def roles_held(bench: Bench, person: str, registry: Registry) -> tuple[str, ...]
     return tuple(role for role in bench.roles if role in roles - handed - {SYSTEM})
 
 
+def free_for(bench: Bench, role: str, registry: Registry) -> tuple[str, ...]:
+    """Who could fill this role of the current level now, whatever else they have approved."""
+    names = (f"person:{name}" for name in registry.holders_of(role))
+    return tuple(
+        name
+        for name in names
+        if role in roles_held(bench, name, registry) and not kept_apart(bench, name, registry)
+    )
+
+
 def lacks_authority(bench: Bench, person: str, registry: Registry) -> Refusal:
     """The refusal of a person without a role of the current level: what is needed, what is held."""
     for role, giver, taker in bench.delegations:

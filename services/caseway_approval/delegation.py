@@ -1,14 +1,17 @@
 """Hands one gate from a holder of a role to another: it only ever narrows who may decide.
 
 The taker holds the role already and is kept apart by the same rules; what the giver loses, the
-giver does not get back at this level. A taker cannot hand it on, so there are no circles.
+giver does not get back at this level. A taker cannot hand it on, so there are no circles, and
+nobody hands on what would leave two roles to one person.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from caseway.contracts.decision import DelegateGate, GateDelegated
 from caseway.kernel.registry import Registry
-from caseway_approval.authority import Refusal, kept_apart, roles_held
+from caseway_approval.authority import Refusal, free_for, kept_apart, roles_held
 from caseway_approval.state import Bench, Gate
 
 
@@ -29,14 +32,36 @@ def delegate(
         has = ", ".join(sorted(theirs))
         message = f"{taker} has {has}; hand it to one who holds {' or '.join(held)} as you do"
         return Refusal("DELEGATION_WIDER", message)
-    return GateDelegated(
-        gate_id=gate.gate_id,
-        revision=gate.revision,
-        by=giver,
-        to=taker,
-        role=shared[0],
-        reason=data.reason,
-    )
+    for role in shared:
+        after = replace(bench, delegations=(*bench.delegations, (role, giver, taker)))
+        if _can_be_filled(after, registry):
+            return GateDelegated(
+                gate_id=gate.gate_id,
+                revision=gate.revision,
+                by=giver,
+                to=taker,
+                role=role,
+                reason=data.reason,
+            )
+    need = " and ".join(bench.outstanding)
+    message = f"{need} would have fewer persons left than roles; name another, or decide yourself"
+    return Refusal("DELEGATION_LAST", message)
+
+
+def _can_be_filled(bench: Bench, registry: Registry) -> bool:
+    """Whether each role that has not approved yet could have a person of its own.
+
+    Nothing gives a role back on the last level, so a gate without them would wait for ever.
+    """
+    free = [free_for(bench, role, registry) for role in bench.outstanding]
+    done = frozenset(person for _, person in bench.endorsements)
+
+    def fills(roles: list[tuple[str, ...]], taken: frozenset[str]) -> bool:
+        return not roles or any(
+            fills(roles[1:], taken | {person}) for person in roles[0] if person not in taken
+        )
+
+    return fills(free, done)
 
 
 def _giver_refused(bench: Bench, giver: str, held: tuple[str, ...]) -> Refusal | None:

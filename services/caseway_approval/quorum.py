@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from caseway.contracts.decision import Choice, DecideGate, DecisionEndorsed, GateDecided
 from caseway.kernel.registry import Registry
-from caseway_approval.authority import Refusal, kept_apart, roles_held
+from caseway_approval.authority import Refusal, free_for, roles_held
 from caseway_approval.state import Bench, Gate
 
 
@@ -50,14 +50,7 @@ def _preference(bench: Bench, role: str, person: str, registry: Registry) -> tup
     A person with two roles of the rung must not take the one that somebody else needs.
     """
     is_handed = any(role == given and person == to for given, _, to in bench.delegations)
-    names = (f"person:{name}" for name in registry.holders_of(role))
-    others = [
-        name
-        for name in names
-        if name != person
-        and role in roles_held(bench, name, registry)
-        and not kept_apart(bench, name, registry)
-    ]
+    others = [name for name in free_for(bench, role, registry) if name != person]
     return not is_handed, len(others), bench.roles.index(role)
 
 

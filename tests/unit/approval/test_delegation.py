@@ -75,6 +75,28 @@ def test_a_joint_rung_stays_two_persons_under_delegation() -> None:
     assert code_of(story.when(hand_to("cleo"), actor="person:dora")) == "SECOND_PERSON"
 
 
+def test_found_by_the_simulator_a_joint_rung_keeps_a_person_for_each_role() -> None:
+    """Seed 461: all handed theirs to the one who held both, and nobody was left to be second."""
+    people = appointed(office(), dora=("ceo", "legal"), cleo=("ceo",), lea=("legal",), leo=())
+    story = breached(opened("600000")).under(people)
+    story = story.when(hand_to("dora"), actor="person:lea").then_like(GateDelegated, role="legal")
+    refused = story.when(hand_to("dora"), actor="person:cleo")
+    assert code_of(refused) == "DELEGATION_LAST"
+    assert "ceo and legal would have fewer" in refused.said_events[0].message  # type: ignore[attr-defined]
+    refused.when(decide(), actor="person:dora").when(decide(), actor="person:cleo").then_like(
+        GateDecided, by=("person:cleo", "person:dora"), roles=("ceo", "legal")
+    )
+
+
+def test_with_a_third_person_a_role_may_be_handed_to_one_who_holds_both() -> None:
+    people = appointed(office(), dora=("ceo", "legal"), carl=("ceo",), cleo=("ceo",), leo=())
+    story = breached(opened("600000")).under(people)
+    story = story.when(hand_to("dora"), actor="person:cleo").then_like(GateDelegated, role="ceo")
+    refused = story.when(hand_to("dora"), actor="person:lea")
+    refused.then_like(GateDelegated, role="legal")
+    assert code_of(refused.when(hand_to("dora"), actor="person:carl")) == "DELEGATION_LAST"
+
+
 def test_a_role_that_approved_already_is_not_handed_on() -> None:
     people = appointed(office(), dora=("legal",))
     story = breached(opened("600000")).under(people).when(decide(), actor="person:lea")
