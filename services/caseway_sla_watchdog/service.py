@@ -15,7 +15,7 @@ from caseway_sla_watchdog.state import Deadlines, evolve
 STATE_VERSION = 1
 
 # No timer is shorter than a second, and nobody waits for one to be set.
-LINGER_MS = 250
+LINGER_MS = 500
 
 
 def _timed(topic: Topic) -> Input:

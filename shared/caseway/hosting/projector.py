@@ -28,7 +28,7 @@ _log = structlog.get_logger("caseway.projector")
 # A transaction of this many events takes about a tenth of a second, and its rows a few MB.
 WRITE_EVENTS = 5_000
 # People read the rows and no service does, so several cases may share a transaction.
-LINGER_MS = 250
+LINGER_MS = 500
 _FETCH_S = 0.5
 _BACKOFF_S, _BACKOFF_MAX_S = 0.1, 10.0
 
