@@ -38,6 +38,11 @@ floors: $(STAMP) ## Which room may import which
 sim: $(STAMP) ## Simulate 1,000 cities (SEEDS=n), or replay one and tell its story (SEED=n)
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --points)
 
+pythons: $(STAMP) ## Hold the digests of a simulated city against those of another Python (OTHER=python3.13)
+	$(or $(OTHER),python3.13) -m venv .venv-other
+	.venv-other/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
+	PATH="$(CURDIR)/.venv-other/bin:$$PATH" $(BIN)/pytest -q -rs -s tests/sim/test_determinism.py
+
 bugbank: $(STAMP) ## Plant every known kind of defect and count the seeds to its finding (BUG=, SEEDS=)
 	$(BIN)/python -m tests.bugbank $(BUG) --seeds $(or $(SEEDS),1000)
 
@@ -65,4 +70,4 @@ down: ## Stop them
 clean: ## Remove what was made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo test test-fast check lint types floors schemas bench sim bugbank chaos torn mixed up down clean
+.PHONY: help install demo test test-fast check lint types floors schemas bench sim pythons bugbank chaos torn mixed up down clean
