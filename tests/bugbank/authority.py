@@ -96,8 +96,14 @@ DEFECTS = (
         "I08",
         (
             Edit(delegation.delegate, "if not shared:", "if not shared and not theirs:"),
-            Edit(delegation.delegate, "role=shared[0]", "role=(shared or held)[0]"),
+            Edit(delegation.delegate, "for role in shared:", "for role in shared or held:"),
         ),
+    ),
+    Defect(
+        "last-person-handed-away",
+        "A handover may leave the two roles of a rung to one person.",
+        "I04",
+        (Edit(delegation.delegate, "if _can_be_filled(after, registry):", "if True:"),),
     ),
     Defect(
         "lower-rung-keeps-authority",

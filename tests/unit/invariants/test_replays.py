@@ -42,14 +42,15 @@ def test_a_fold_from_any_snapshot_is_the_fold_from_the_beginning(service: str) -
 
 
 def test_a_fold_that_remembers_what_no_snapshot_holds_is_named() -> None:
-    card, seen = CARDS["router"], set[int]()
+    card, seen = CARDS["router"], dict[int, Any]()
 
     def evolve(state: Any, event: Event) -> Any:
         # Depends on an identity that a restored state has not: what a cache outside a state does.
+        # What was seen is kept alive, or a restored state could be given its identity.
         made = card.evolve(state, event)
         if state is not None and id(state) not in seen and made is not state:
             made = replace(made, source=f"{made.source}!")
-        seen.add(id(made))
+        seen[id(made)] = made
         return made
 
     leaky = replace(card, evolve=evolve)
