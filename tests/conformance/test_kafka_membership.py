@@ -14,6 +14,7 @@ import pytest
 
 from caseway.contracts import topics
 from caseway.errors import Unavailable
+from caseway.hosting import kafka_membership
 from caseway.hosting.kafka_log import KafkaLog
 from caseway.hosting.kafka_membership import KafkaMembership, _instance, share_out
 from caseway.hosting.log import Membership
@@ -65,6 +66,32 @@ async def test_a_killed_members_shards_are_taken_over_when_its_session_ends(log:
     await until(first, frozenset(range(SHARDS)))
     assert time.monotonic() - killed < 20
     await first.close()
+
+
+async def test_who_leaves_in_order_hands_its_shards_over_and_does_not_wait_for_its_session(
+    log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_membership, "_SESSION_MS", 600_000)
+    first, second = await asyncio.gather(log.join("router", "a"), log.join("router", "b"))
+    await until(first, frozenset(share_out(SHARDS, ["a", "b"])["a"]))
+    await until(second, frozenset(share_out(SHARDS, ["a", "b"])["b"]))
+    await second.close()
+    await until(first, frozenset(range(SHARDS)))
+    await first.close()
+
+
+async def test_who_is_alone_stays_in_the_group_and_comes_back_without_a_share_out(
+    log: KafkaLog,
+) -> None:
+    """An empty group waits 3 s for more members on a broker as it comes; this one is not empty."""
+    alone = await log.join("router", "a")
+    await until(alone, frozenset(range(SHARDS)))
+    generation = alone._consumer._coordinator.generation  # type: ignore[attr-defined]
+    await alone.close()
+    again = await log.join("router", "a")
+    await until(again, frozenset(range(SHARDS)))
+    assert again._consumer._coordinator.generation == generation  # type: ignore[attr-defined]
+    await again.close()
 
 
 async def test_nothing_changes_hands_while_nobody_comes_or_goes(

@@ -20,6 +20,7 @@ from aiokafka.coordinator.protocol import (
     ConsumerProtocolMemberMetadata,
 )
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from caseway.errors import Unavailable
 
@@ -29,6 +30,7 @@ _SESSION_MS = 6_000
 _HEARTBEAT_MS = 500
 _REBALANCE_MS = 30_000
 _JOIN_S = 60.0
+_LEAVE_S = 2.0
 
 
 def share_out(shards: int, members: list[str]) -> dict[str, list[int]]:
@@ -170,10 +172,23 @@ class KafkaMembership(ConsumerRebalanceListener):  # type: ignore[misc]
             raise Unavailable(f"membership: {type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
-        """Leave; a static member keeps its shards until its session ends."""
+        """Leave: the shards go to the others at once. Who is alone comes back to them as it was."""
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
         with contextlib.suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_LEAVE_S):
+                if self._owned and len(self._owned) < self._shards():
+                    await self._say_farewell()
+        with contextlib.suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(_LEAVE_S):
                 await self._consumer.stop()
+
+    def _shards(self) -> int:
+        (topic,) = self._consumer.subscription()
+        return len(self._consumer.partitions_for_topic(topic) or ())
+
+    async def _say_farewell(self) -> None:
+        """The client leaves it to the session's end for a static member; the broker takes it."""
+        coordinator = self._consumer._coordinator
+        await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
