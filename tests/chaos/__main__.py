@@ -64,10 +64,16 @@ def _text(report: Report) -> str:
         *(f"  {count:6d}  {what}" for what, count in sorted(report.proxy_faults.items())),
         "answers to what came late:",
         *(f"  {count:6d}  {what}" for what, count in sorted(report.late_answers.items())),
-        f"takeover p50 {report.takeover_p50_s} s, p99 {report.takeover_p99_s} s, "
-        f"{report.takeovers} measured (aim: p99 of 5 s)",
-        f"longest reader stall {report.longest_stall} (aim: 1 s); "
-        f"with the broker down {report.longest_stall_in_outage}",
+        "takeovers (aim: p99 of 5 s beside nothing but kills):",
+        *(
+            f"  {', '.join(f'{what} {value}' for what, value in spans.items())}  beside {beside}"
+            for beside, spans in report.takeovers.items()
+        ),
+        "longest reader stall (aim: 1 s beside nothing but kills):",
+        *(
+            f"  {stall.seconds:6.2f} s  {stall.partition}  beside {beside}"
+            for beside, stall in report.longest_stalls.items()
+        ),
         "read by the oracle: " + ", ".join(f"{n} {what}" for what, n in report.oracle.items()),
         f"rows in the database: {report.rows}",
         "replay digests: " + ", ".join(f"{k} {v[:12]}" for k, v in report.digests.items()),

@@ -12,7 +12,6 @@ import json
 import os
 import random
 import signal
-import statistics
 import sys
 import time
 from collections import Counter
@@ -32,8 +31,9 @@ from confluent_kafka.admin import AdminClient
 from caseway.contracts import topics
 from caseway_control.fleet import POOLS, SHARDS
 from caseway_control.local_broker import LocalBroker
+from caseway_control.roster import CARDS
 from tests.chaos.crowd import Crowd
-from tests.chaos.gauges import Gauges
+from tests.chaos.gauges import BESIDE, Gauges, Stall
 from tests.chaos.oracle import Findings, Oracle
 from tests.chaos.proxied import POINTS, ProxyFarm
 from tests.chaos.stage import COMING_AND_GOING, INSTANCES, LASTING, STANDBYS, Rows, Stage
@@ -93,11 +93,8 @@ class Report:
     did: Counter[str] = field(default_factory=Counter)
     proxy_faults: dict[str, int] = field(default_factory=dict)
     late_answers: dict[str, int] = field(default_factory=dict)
-    takeover_p50_s: float = 0.0
-    takeover_p99_s: float = 0.0
-    takeovers: int = 0
-    longest_stall: str = ""
-    longest_stall_in_outage: str = ""
+    takeovers: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    longest_stalls: dict[str, Stall] = field(default_factory=dict)
     submitted: int = 0
     closed: int = 0
     torment_s: float = 0.0
@@ -209,14 +206,13 @@ class Run:
             self._stage.start(name)
 
     async def _restart_broker(self, chosen: random.Random) -> None:
-        self._gauges.outage()
-        if chosen.random() < 0.5:
-            await self._whole(asyncio.to_thread(self._lose_broker))
-            self._did["broker kills"] += 1
-        else:
-            await self._whole(asyncio.to_thread(self._broker.restart))
-        self._did["broker restarts"] += 1
-        self._gauges.is_broker_down = False
+        with self._gauges.outage():
+            if chosen.random() < 0.5:
+                await self._whole(asyncio.to_thread(self._lose_broker))
+                self._did["broker kills"] += 1
+            else:
+                await self._whole(asyncio.to_thread(self._broker.restart))
+            self._did["broker restarts"] += 1
 
     def _lose_broker(self) -> None:
         self._broker.kill()
@@ -229,15 +225,16 @@ class Run:
         async with self._stage.busy[name]:
             if standby in STANDBYS:
                 self._stage.start(standby)
-            self._stage.signal(name, signal.SIGSTOP)
-            try:
-                await asyncio.sleep(_FROZEN_S)
-            finally:
-                self._stage.signal(name, signal.SIGCONT)
-            self._did["freezes"] += 1
-            if standby in STANDBYS:
-                await asyncio.sleep(_FROZEN_S / 2)  # both are there, and the group shares out anew
-                await self._whole(self._stage.leave(standby))
+            with self._gauges.freeze(self._stage.log_topic(name)):
+                self._stage.signal(name, signal.SIGSTOP)
+                try:
+                    await asyncio.sleep(_FROZEN_S)
+                finally:
+                    self._stage.signal(name, signal.SIGCONT)
+                self._did["freezes"] += 1
+                if standby in STANDBYS:  # both are there, and the group shares out anew
+                    await asyncio.sleep(_FROZEN_S / 2)
+                    await self._whole(self._stage.leave(standby))
 
     async def _come_and_go(self, _chosen: random.Random) -> None:
         if self._stage.runs(COMING_AND_GOING):
@@ -359,19 +356,8 @@ class Run:
         report.did["database restored from an old copy"] = rows.restores
         report.did["agents and people begun anew"] = self._crowd.restarts
         report.did["processes that ended by themselves"] = sum(stage.unforced.values())
-        spans = sorted(seconds for _, seconds in gauges.takeovers)
-        report.takeovers = len(spans)
-        if len(spans) > 1:
-            report.takeover_p50_s = round(statistics.median(spans), 2)
-            report.takeover_p99_s = round(
-                statistics.quantiles(spans, n=100, method="inclusive")[98], 2
-            )
-        for name, stalls in (
-            ("longest_stall", gauges.stalls),
-            ("longest_stall_in_outage", gauges.stalls_with_outage),
-        ):
-            worst = gauges.longest(stalls)
-            setattr(report, name, f"{worst.seconds:.2f} s on {worst.partition}")
+        report.takeovers = {beside: gauges.spans(beside) for beside in BESIDE}
+        report.longest_stalls = {beside: gauges.longest_stall(beside) for beside in BESIDE}
 
     async def _judge(self) -> None:
         report, stage = self.report, self._stage
@@ -441,13 +427,17 @@ async def _ended(tasks: Any) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _watched(namespace: str) -> list[TopicPartition]:
-    logs = (topics.INTAKE, topics.CASES, topics.APPROVALS, topics.DEADLINES, topics.AUDIT)
-    return [
-        TopicPartition(f"{namespace}.{log.name}", number)
-        for log in logs
-        for number in range(log.partitions(SHARDS))
-    ]
+def _watched(namespace: str) -> dict[TopicPartition, list[TopicPartition]]:
+    """Every partition of a log, with what its owner reads."""
+    return {
+        TopicPartition(f"{namespace}.{card.own.name}", shard): [
+            TopicPartition(f"{namespace}.{i.topic.name}", shard if i.topic.sharded else 0)
+            for i in card.inputs
+            if i.topic.sharded or shard == 0
+        ]
+        for card in CARDS.values()
+        for shard in range(SHARDS)
+    } | {TopicPartition(f"{namespace}.{topics.AUDIT.name}", 0): []}
 
 
 @asynccontextmanager

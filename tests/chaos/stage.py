@@ -79,8 +79,11 @@ class Stage(Fleet):
         members = [m for m in self._children if m.partition("#")[0] == service]
         ids = {m: f"member-{m.partition('#')[2] or 0}" for m in members}
         shares = share_out(SHARDS, list(ids.values()))
-        topic = f"{self.namespace}.{OWN_LOGS[service].name}"
-        return [TopicPartition(topic, number) for number in shares[ids[name]]]
+        return [TopicPartition(self.log_topic(name), number) for number in shares[ids[name]]]
+
+    def log_topic(self, name: str) -> str:
+        """The topic that an instance writes as the only one."""
+        return f"{self.namespace}.{OWN_LOGS[name.partition('#')[0]].name}"
 
     def signal(self, name: str, what: signal.Signals) -> None:
         """SIGSTOP or SIGCONT."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
 
 from tests.broker import _missing
-from tests.chaos.gauges import Gauges
+from tests.chaos.gauges import FREEZE, KILLS, OUTAGE, Gauges, Stall, Takeover
 from tests.chaos.run import Plan, chaos
 
 # About what the ten minutes do in each of theirs, on half of the cases.
@@ -45,26 +46,72 @@ async def test_every_accepted_case_closes_once_through_everything_at_once(tmp_pa
     assert report.did["kills"] >= 1
 
 
-def test_a_reader_stands_still_while_the_end_moves_and_it_does_not() -> None:
-    place = TopicPartition("x.cases", 0)
-    gauges = Gauges("", [place])
-    gauges._look({place: 10}, {place: 10})
-    assert gauges._still_since == {}
-    gauges._look({place: 10}, {place: 13})
-    gauges._look({place: 10}, {place: 16})
-    assert place in gauges._still_since
-    gauges._look({place: 16}, {place: 16})
-    assert gauges._still_since == {}
-    assert gauges.longest(gauges.stalls).partition == "cases/0"
-    assert gauges.longest(gauges.stalls).seconds > 0
+OWN, INPUT = TopicPartition("x.cases", 0), TopicPartition("x.agent-reports", 0)
 
 
-def test_a_takeover_ends_with_a_commit_and_not_with_an_abort_marker() -> None:
-    place = TopicPartition("x.cases", 0)
-    gauges = Gauges("", [place])
-    gauges._look({place: 10}, {place: 12})
-    gauges.killed("router", [place])
-    gauges._look({place: 13}, {place: 13})  # the open transaction was aborted by one marker
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def gauges(clock: list[float]) -> Gauges:
+    gauges = Gauges("", {OWN: [INPUT]})
+    gauges._look({OWN: 10, INPUT: 5}, {OWN: 10, INPUT: 5})
+    return gauges
+
+
+def test_a_reader_stands_still_while_the_end_moves_and_it_does_not(
+    gauges: Gauges, clock: list[float]
+) -> None:
+    for high in (13, 16):
+        clock[0] += 1
+        gauges._look({OWN: 10, INPUT: 5}, {OWN: high, INPUT: 5})
+    gauges._look({OWN: 16, INPUT: 5}, {OWN: 16, INPUT: 5})
+    assert gauges.longest_stall(KILLS) == Stall("cases/0", 1.0)
+    assert gauges.longest_stall(OUTAGE).seconds == 0
+
+
+def test_a_takeover_ends_with_a_commit_and_not_with_an_abort_marker(
+    gauges: Gauges, clock: list[float]
+) -> None:
+    gauges._look({OWN: 10, INPUT: 6}, {OWN: 12, INPUT: 6})
+    gauges.killed("router", [OWN])
+    clock[0] += 1
+    gauges._look({OWN: 13, INPUT: 6}, {OWN: 13, INPUT: 6})  # the open transaction was aborted
     assert gauges.takeovers == []
-    gauges._look({place: 16}, {place: 16})
-    assert [service for service, _ in gauges.takeovers] == ["router"]
+    clock[0] += 1
+    gauges._look({OWN: 16, INPUT: 7}, {OWN: 16, INPUT: 7})
+    assert gauges.takeovers == [Takeover("router", 2.0, KILLS)]
+
+
+def test_a_takeover_without_work_begins_with_the_first_record_that_comes(
+    gauges: Gauges, clock: list[float]
+) -> None:
+    gauges.killed("router", [OWN])
+    for end in (5, 6):
+        clock[0] += 3
+        gauges._look({OWN: 10, INPUT: end}, {OWN: 10, INPUT: end})
+    clock[0] += 1
+    gauges._look({OWN: 14, INPUT: 6}, {OWN: 14, INPUT: 6})
+    assert gauges.takeovers == [Takeover("router", 1.0, KILLS)]
+
+
+def test_what_overlaps_an_outage_or_a_frozen_owner_counts_apart(
+    gauges: Gauges, clock: list[float]
+) -> None:
+    gauges.killed("router", [OWN])
+    with gauges.freeze("x.approvals"):
+        assert gauges._awaited[OWN].beside == KILLS
+    with gauges.freeze("x.cases"):
+        assert gauges._awaited[OWN].beside == FREEZE
+    with gauges.outage():
+        gauges._look({OWN: 10, INPUT: 6}, {OWN: 12, INPUT: 6})
+    with gauges.freeze("x.cases"):
+        clock[0] += 2
+        gauges._look({OWN: 13, INPUT: 6}, {OWN: 13, INPUT: 6})
+    assert gauges.takeovers == [Takeover("router", 2.0, OUTAGE)]
+    assert gauges.longest_stall(OUTAGE) == Stall("cases/0", 2.0)
+    assert gauges.longest_stall(FREEZE).seconds == gauges.longest_stall(KILLS).seconds == 0
