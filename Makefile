@@ -55,6 +55,9 @@ bench: $(STAMP) ## Measure both logs in one run, beside their floors
 mixed: $(STAMP) ## Roll two versions of every service forward and back on a real Kafka
 	CASEWAY_REQUIRE_KAFKA=1 $(BIN)/pytest -q -m long tests/mixed
 
+fairness: $(STAMP) ## Measure how the others fare beside a flood, a broken case and a hog
+	CASEWAY_REQUIRE_KAFKA=1 $(BIN)/pytest -q -s -m long tests/acceptance/test_fairness.py
+
 chaos: $(STAMP) ## Torment everything on a real broker: MINUTES=10 CASES=5000 SEED=
 	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
 
@@ -70,4 +73,4 @@ down: ## Stop them
 clean: ## Remove what was made here
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: help install demo test test-fast check lint types floors schemas bench sim pythons bugbank chaos torn mixed up down clean
+.PHONY: help install demo test test-fast check lint types floors schemas bench sim pythons bugbank chaos fairness torn mixed up down clean
