@@ -13,6 +13,7 @@ from tests.sim.people import People
 from tests.sim.plan import Plan
 from tests.sim.post import Post
 from tests.sim.reading import Line
+from tests.sim.scanning import Scanner
 from tests.sim.story import tells
 from tests.sim.visitors import Operators, Submitters, Vandals
 from tests.sim.world import DAY, MINUTE, World
@@ -38,6 +39,7 @@ class City:
         self.heads: dict[tuple[str, int], dict[str, Any]] = {}
         # Whoever judges records as they become visible is told here, one at a time and in order.
         world.watchers.append(self.checker.see)
+        self.scanner = Scanner(world)
         if is_told:
             world.watchers.insert(0, self._tell)
         self.checker.readers += [self._note_heads, self.people.hear, self.operators.hear]

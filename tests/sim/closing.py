@@ -7,12 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from caseway.hosting.effects import Fence, RegistryAt, Scan, Seek
-from caseway.hosting.host import Shard
-from caseway.hosting.log import Chunk
-from caseway.invariants.watch import Watch
-from caseway.kernel.entities import StateCodec
 from tests.sim.founding import GENERATION, POOLS
+from tests.sim.scanning import fold, state_of
 
 if TYPE_CHECKING:
     from tests.sim.city import City
@@ -37,7 +33,7 @@ def check_rest(city: City) -> None:
     check_cases(city)
     check_letters(city)
     check_payments(city)
-    check_watch(city)
+    city.scanner.rest(city.checker.cases.admitted)
     check_folds(city.world)
     check_trees(city)
 
@@ -118,53 +114,12 @@ def check_payments(city: City) -> None:
             world.violate("I16 whole batches", f"{line.key}: a permit on offer and not in the log")
 
 
-def check_watch(city: City) -> None:
-    """The product's own watch over the same records finds nothing that this judge did not."""
-    world, watch = city.world, Watch(has_inbound=True)
-    for place in world.broker.places():
-        watch.see_all(world.broker.read(place, 0))
-    admitted = city.checker.cases.admitted
-    for found in [*watch.violations, *watch.rest(is_all_closed=True, acknowledged=admitted)]:
-        world.violate(f"watch {found.invariant}", str(found))
-
-
 def check_folds(world: World) -> None:
-    """Every living state is the fold of its log, from nothing and from its snapshot alike."""
+    """Every living state is the fold of its log."""
     for (service, number), owner in world.assigned.items():
-        living = state_of(owner.shard)
-        for with_snapshot in (False, True):
-            folded = state_of(fold(world, service, number, with_snapshot=with_snapshot))
-            if folded != living:
-                how = "with its snapshot" if with_snapshot else "from nothing"
-                world.violate("I23 folds", f"{service}/{number} {how}: {folded} is not {living}")
-
-
-def fold(world: World, service: str, number: int, *, with_snapshot: bool = True) -> Any:
-    """A shard that has just read all there is, and owns nothing."""
-    shard = world.make_shard(service, number)
-    life = shard.life()
-    effect = next(life)
-    while not isinstance(effect, Seek):
-        answer: Any = None
-        if isinstance(effect, Scan):
-            is_snapshot = effect.place[0].startswith("snapshots.")
-            chunk = world.broker.scan(effect.place, effect.start)
-            answer = chunk if with_snapshot or not is_snapshot else Chunk([], effect.start, True)
-        elif isinstance(effect, RegistryAt):
-            answer = world.registry[-1][1]
-        else:
-            assert isinstance(effect, Fence), effect
-        effect = life.send(answer)
-    life.close()
-    return shard
-
-
-def state_of(shard: Any) -> dict[str, str]:
-    """The digest of every state that a shard holds, by key."""
-    if isinstance(shard, Shard):
-        codec = StateCodec(shard.card)
-        return {k: codec.digest(k, e) for k, e in shard.worker.fold.committed.items()}
-    return {name: head.root for name, head in shard._sealer.remember().items()}
+        living, folded = state_of(owner.shard), state_of(fold(world, service, number))
+        if folded != living:
+            world.violate("I23 folds", f"{service}/{number}: {folded} is not {living}")
 
 
 def check_trees(city: City) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from caseway.contracts.codec import Event, decode
+from caseway.contracts.record import Record
 from caseway.hosting.host import Limits, Shard, ShardLike
 from caseway.hosting.memory_broker import MemoryBroker
 from caseway.hosting.sealing_host import SealingShard, sealed_places
@@ -31,6 +32,8 @@ Place = tuple[str, int]
 BEGIN_MS = 1_772_460_000_000
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 AUDIT = "audit"
+# A seed takes two thousand steps at the median, and a long one tens of thousands.
+SCAN_STEPS = 5_000
 # A city has few cases: each is packed away after the second that is used after it, and unpacked
 # when it is heard of again.
 entities.IN_USE_MAX = 0
@@ -68,6 +71,8 @@ class World:
         self.readers: dict[Place, list[Owner]] = defaultdict(list)
         self.listeners: dict[str, list[Callable[[Line], None]]] = defaultdict(list)
         self.watchers: list[Callable[[Line], None]] = []
+        self.scans: list[Callable[[], None]] = []
+        self.inspectors: list[Callable[[Record], None]] = []
         self.registry: list[tuple[Event, Registry]] = []
         self.assigned: dict[tuple[str, int], Owner] = {}
         self.owners: list[Owner] = []
@@ -99,6 +104,9 @@ class World:
             if self.steps > steps_max:
                 raise Violation("no rest", f"more than {steps_max} steps")
             action(*arguments)
+            if self.steps % SCAN_STEPS == 0:
+                for scan in self.scans:
+                    scan()
 
     @property
     def is_busy(self) -> bool:
@@ -154,6 +162,8 @@ class World:
                 line = read(record)
                 for watch in self.watchers:
                     watch(line)
+                for inspect in self.inspectors:
+                    inspect(record)
                 for listen in listeners:
                     listen(line)
 
