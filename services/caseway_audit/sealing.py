@@ -33,11 +33,11 @@ _ABSENT = b"\xff\xff\xff\xff"
 def leaf_bytes(record: Record) -> bytes:
     """What a tree commits to: key, value and headers, each with its length before it.
 
-    Lengths have four bytes, big-endian; ffffffff stands for no key or no value, which is not an
-    empty one. Offset and append time are left out, because a copy of the topic on another
-    cluster numbers and stamps its records anew, and the tree must be the same there: the place
-    of a record is its leaf index, and the times that decided anything stand in `ce_time` of the
-    events and in the trailers.
+    Lengths have four bytes, big-endian; ffffffff stands for no key or no value, a header's too,
+    which is not an empty one. Offset and append time are left out, because a copy of the topic on
+    another cluster numbers and stamps its records anew, and the tree must be the same there: the
+    place of a record is its leaf index, and the times that decided anything stand in `ce_time` of
+    the events and in the trailers.
 
     Example:
         >>> leaf_bytes(Record("cases", 0, 7, 0, b"c-1", None, (("n", b"v"),))).hex(" ", -4)
@@ -46,8 +46,8 @@ def leaf_bytes(record: Record) -> bytes:
     headers = record.headers
     parts = [*_field(record.key), *_field(record.value), len(headers).to_bytes(4)]
     for name, value in headers:
-        raw = name.encode()
-        parts += (len(raw).to_bytes(4), raw, len(value).to_bytes(4), value)
+        raw = name.encode(errors="surrogateescape")
+        parts += (len(raw).to_bytes(4), raw, *_field(value))
     return b"".join(parts)
 
 

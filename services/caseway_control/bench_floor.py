@@ -122,7 +122,7 @@ async def _write(log: KafkaLog, writer: Writer | None, drafts: Sequence[Draft], 
 
 def _pass_on(service: str, place: Place, record: Record) -> tuple[list[Draft], bool]:
     """The records of the next step, none for padding; and whether that was the last hop."""
-    step = next((int(value) for name, value in record.headers if name == _TOKEN), None)
+    step = next((int(value) for name, value in record.headers if name == _TOKEN and value), None)
     if step is None or (HOPS[step].service, HOPS[step].reads) != (service, place[0]):
         return [], False
     drafts = []

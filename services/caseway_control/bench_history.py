@@ -58,7 +58,9 @@ class _Pattern:
 
     def drafts(self, key: str) -> Iterator[Draft]:
         for record in self.records:
-            headers = tuple((name, self._renamed(value, key)) for name, value in record.headers)
+            headers = tuple(
+                (name, self._renamed(value or b"", key)) for name, value in record.headers
+            )
             value = self._renamed(record.value or b"", key)
             yield Draft(record.topic, record.partition, key.encode(), value, headers)
 

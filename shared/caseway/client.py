@@ -259,7 +259,7 @@ async def first_offer(client: Client, pool: str, agent_id: str, timeout_s: float
 
 
 def _addressee(record: Record) -> str:
-    return next((v.decode() for n, v in record.headers if n == "ce_agent"), "")
+    return next((v.decode() for n, v in record.headers if n == "ce_agent" and v), "")
 
 
 def _offer(pool: str, place: Place, record: Record) -> Offer:

@@ -77,6 +77,7 @@ DRIVERS = {
         "shared/caseway/hosting/kafka_log.py",
         "shared/caseway/hosting/kafka_membership.py",
         "shared/caseway/hosting/kafka_quotas.py",
+        "shared/caseway/hosting/kafka_records.py",
     },
     "asyncpg": {"shared/caseway/hosting/postgres_store.py"},
     "apsw": {

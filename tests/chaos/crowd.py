@@ -78,6 +78,7 @@ def poison(chosen: random.Random, namespace: str, shards: int) -> list[Draft]:
             topic.name, number, key, good, headers(ce_dataschema=f"urn:caseway:schema:{kind}:999")
         ),
         Draft(topic.name, wrong, key, good, headers()),
+        Draft(topic.name, number, key, good, (*headers(), ("traceparent", None))),
     ]
     return drafts
 

@@ -135,6 +135,7 @@ class LogConformance:
         odd = [
             draft("submissions", "", key=None, value=b"\x00\xff", headers=()),
             draft("submissions", "", key=b"\xff", value=None, headers=(("a", b""), ("a", b"\x00"))),
+            draft("submissions", "", headers=(("none", None), ("empty", b""))),
         ]
         given = await log.append(odd)
         found = await all_of(log, ("submissions", 0))

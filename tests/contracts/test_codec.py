@@ -210,10 +210,19 @@ def test_a_header_that_stands_twice_is_refused(name: str) -> None:
 
 
 def test_a_header_without_a_value_is_refused() -> None:
-    null: Any = (*GOOD.headers, ("ce_skill", None))
-    assert refusal(GOOD._replace(headers=null)).code == "HEADER_TEXT"
-    no_type: Any = (("ce_type", None),)
-    assert type_of(GOOD._replace(headers=no_type)) == ""
+    for name in ("ce_skill", "ce_mine", "traceparent"):
+        refused = refusal(GOOD._replace(headers=(*GOOD.headers, (name, None))))
+        assert (refused.code, refused.where) == ("HEADER_TEXT", name)
+        assert "has no value" in str(refused)
+    assert type_of(GOOD._replace(headers=(("ce_type", None),))) == ""
+
+
+@pytest.mark.parametrize("name", ["a\udcff", "ce_\udcff", "a\x00b", "a\u202eb"])
+def test_a_header_whose_name_is_no_plain_text_is_refused_in_plain_text(name: str) -> None:
+    refused = refusal(GOOD._replace(headers=(*GOOD.headers, (name, b"1"))))
+    assert refused.code == "HEADER_TEXT"
+    assert "rename it" in str(refused)
+    assert (str(refused) + refused.where).isprintable()
 
 
 def test_as_many_headers_as_anybody_needs_are_read() -> None:

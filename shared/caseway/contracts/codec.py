@@ -177,8 +177,14 @@ def _surface(record: Record) -> tuple[dict[str, str], bytes]:
         raise refused("HEADER_COUNT", "headers", "too many headers")
     attributes: dict[str, str] = {}
     for name, value in record.headers:
+        if value is None:  # Kafka knows headers without a value
+            problem = f"header {name[:40]!r} has no value; give it one or leave it out"
+            raise refused("HEADER_TEXT", repr(name[:40])[1:-1], problem)
         attribute = _ATTRIBUTE_OF.get(name)
         if attribute is None:
+            if not name.isprintable():
+                problem = f"the name of header {name[:40]!r} is not plain text; rename it"
+                raise refused("HEADER_TEXT", repr(name[:40])[1:-1], problem)
             if not name.startswith("ce_"):
                 continue
             attribute = name[3:]
@@ -186,8 +192,7 @@ def _surface(record: Record) -> tuple[dict[str, str], bytes]:
             raise refused("HEADER_TWICE", name[:40], f"header {name[:40]!r} is there twice")
         try:
             attributes[attribute] = value.decode()
-        except (UnicodeDecodeError, AttributeError):
-            # Kafka knows headers without a value, which the client hands over as None.
+        except UnicodeDecodeError:
             raise refused("HEADER_TEXT", name[:40], f"header {name[:40]!r} is not UTF-8") from None
     body = record.value
     if attributes.get("datacontenttype") != "application/json":

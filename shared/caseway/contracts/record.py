@@ -9,7 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-Headers = tuple[tuple[str, bytes], ...]
+# A stranger's may have no value, and a name with surrogates for bytes that are no text (PEP 383);
+# the contract refuses both. What we write has neither.
+Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Record(NamedTuple):
@@ -39,7 +41,7 @@ class Draft(NamedTuple):
         return (
             len(self.key or b"")
             + len(self.value or b"")
-            + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            + sum(len(name) + len(value or b"") + 4 for name, value in self.headers)
         )
 
     def is_beyond(self, limit_bytes: int) -> bool:

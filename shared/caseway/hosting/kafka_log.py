@@ -19,7 +19,7 @@ from aiokafka.producer import sender as aiokafka_sender
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
 from caseway.errors import ContractError, Unavailable
-from caseway.hosting import kafka_admin, kafka_epochs, kafka_quotas
+from caseway.hosting import kafka_admin, kafka_epochs, kafka_quotas, kafka_records
 from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded, record_of, stop
 from caseway.hosting.kafka_feed import KafkaFeed
 from caseway.hosting.kafka_hanging import abort_forgotten
@@ -52,6 +52,7 @@ _BATCH_BYTES = 1_048_576
 _RETRY_MS = 5
 aiokafka_sender.BACKOFF_OVERRIDE = 0.001
 kafka_epochs.teach()
+kafka_records.teach()
 
 
 class KafkaLog:

@@ -42,7 +42,7 @@ def park(record: Record) -> ParkedInput:
         offset=record.offset,
         at_ms=record.at_ms,
         value=base64.b64encode(record.value or b"").decode(),
-        headers=tuple((n, base64.b64encode(v).decode()) for n, v in record.headers),
+        headers=tuple((n, base64.b64encode(v or b"").decode()) for n, v in record.headers),
     )
 
 

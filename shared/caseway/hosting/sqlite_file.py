@@ -22,6 +22,8 @@ from caseway.hosting.log import Place, TopicFacts
 # One read: enough to make the statement's own cost vanish, few enough not to hold up the loop.
 READ_RECORDS_MAX = 1_000
 _BUSY_MS = 5_000
+# Instead of its length, of a header without a value.
+_NO_VALUE = b"\xff\xff\xff\xff"
 # Four times SQLite's own number of pages: commits touch the same pages over and over, and the
 # fewer checkpoints write them home, the fewer commits wait for a second flush.
 _CHECKPOINT_PAGES = 4_000
@@ -286,8 +288,9 @@ def pack(headers: Headers) -> bytes:
     """Headers as bytes: each name and value with its length before it."""
     parts: list[bytes] = []
     for name, value in headers:
-        encoded = name.encode()
-        parts += (len(encoded).to_bytes(2, "big"), encoded, len(value).to_bytes(4, "big"), value)
+        encoded = name.encode(errors="surrogateescape")
+        size = _NO_VALUE if value is None else len(value).to_bytes(4)
+        parts += (len(encoded).to_bytes(2), encoded, size, value or b"")
     return b"".join(parts)
 
 
@@ -298,12 +301,16 @@ def unpack(raw: bytes) -> Headers:
         >>> unpack(pack((("ce_id", b"1"), ("ce_id", b""))))
         (('ce_id', b'1'), ('ce_id', b''))
     """
-    headers, at = [], 0
+    headers: list[tuple[str, bytes | None]] = []
+    at = 0
     while at < len(raw):
         start = at + 2
-        middle = start + int.from_bytes(raw[at:start], "big")
-        name = raw[start:middle].decode()
-        start = middle + 4
-        at = start + int.from_bytes(raw[middle:start], "big")
-        headers.append((name, raw[start:at]))
+        middle = start + int.from_bytes(raw[at:start])
+        name = raw[start:middle].decode(errors="surrogateescape")
+        at = start = middle + 4
+        value = None
+        if raw[middle:start] != _NO_VALUE:
+            at += int.from_bytes(raw[middle:start])
+            value = raw[start:at]
+        headers.append((name, value))
     return tuple(headers)

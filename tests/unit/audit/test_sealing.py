@@ -68,6 +68,8 @@ def test_moving_a_byte_between_key_value_and_headers_makes_another_leaf() -> Non
         record(0, b"", b"a", (("b", b"c"),)),
         record(0, b"", b"a", (("bc", b""),)),
         record(0, b"", b"a", (("b", b""), ("c", b""))),
+        record(0, b"", b"a", (("bc", None),)),
+        record(0, b"", b"a", (("b\udcff", None),)),
     ]
     assert len({leaf_bytes(each) for each in splits}) == len(splits)
 

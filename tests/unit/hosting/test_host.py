@@ -570,17 +570,21 @@ async def test_what_nobody_may_interpret_is_a_dead_letter_and_its_batch_goes_on(
     hops = spoken(FIXED, KEYS[0], INBOUND)
     strange = wish("x")._replace(value=b"{")
     misrouted = wish("x", FOREIGN_KEY)
-    await made.log.append([wish("a"), misrouted, strange, hops, wish("b")])
+    headless = wish("x")._replace(headers=(*wish("x").headers, ("traceparent", None)))
+    unnamed = wish("x")._replace(headers=(*wish("x").headers, ("\udcff", b"1")))
+    await made.log.append([wish("a"), misrouted, strange, hops, headless, unnamed, wish("b")])
     driven = await Driven(made).rest()
     letters = await made.dead_letters()
     assert [(letter.offset, letter.code) for letter in letters] == [
         (1, "contract.misrouted"),
         (2, "JSON_INVALID"),
         (3, "EVENT_FORBIDDEN"),
+        (4, "HEADER_TEXT"),
+        (5, "HEADER_TEXT"),
     ]
     assert "murmur2" in letters[0].advice
     assert await made.words() == ["a", "b"]
-    assert driven.shard.worker.dead_letters == 3
+    assert driven.shard.worker.dead_letters == 5
 
 
 async def test_a_dead_letter_is_part_of_the_commit_that_steps_over_it() -> None:
