@@ -6,10 +6,9 @@ Total over everything ever written: an event without effect on the state leaves 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from caseway.casefile.state import Attempt, CaseState, GateState, TaskState, TaskStatus
+from caseway.casefile.state import Attempt, CaseState, GateState, TaskState, TaskStatus, changed
 from caseway.contracts import case
 from caseway.contracts.codec import Event
 from caseway.contracts.decision import Choice
@@ -43,7 +42,7 @@ def _entered(state: CaseState, data: case.PhaseEntered, _time: str) -> CaseState
     # Who goes back to a phase makes again what came after it: that is no longer on the way here.
     ahead = state.visited.index(data.phase) if data.phase in state.visited else None
     done = {t.task_id: t.holder for t in state.tasks.values() if t.status is TaskStatus.DONE}
-    return replace(
+    return changed(
         state,
         phase=data.phase,
         round=data.round,
@@ -55,16 +54,20 @@ def _entered(state: CaseState, data: case.PhaseEntered, _time: str) -> CaseState
 
 
 def _task(state: CaseState, task_id: str, **changes: Any) -> CaseState:
+    return changed(state, tasks=_tasks(state, task_id, **changes))
+
+
+def _tasks(state: CaseState, task_id: str, **changes: Any) -> dict[str, TaskState]:
     task = state.task_by_id(task_id)
     if task is None:
         raise IntegrityError(f"task {task_id!r} is not one of phase {state.phase!r}")
-    return replace(state, tasks={**state.tasks, task.task: replace(task, **changes)})
+    return {**state.tasks, task.task: changed(task, **changes)}
 
 
 def _task_opened(state: CaseState, data: case.TaskOpened, time: str) -> CaseState:
     status = TaskStatus.QUEUED if data.queue else TaskStatus.OPEN
     task = state.tasks.get(data.task)
-    made = replace(
+    made = changed(
         task or TaskState(data.task, data.task_id, status, data.inputs_digest),
         status=status,
         inputs_digest=data.inputs_digest,
@@ -72,14 +75,14 @@ def _task_opened(state: CaseState, data: case.TaskOpened, time: str) -> CaseStat
         since=time,
         holder="",
     )
-    return replace(state, tasks={**state.tasks, data.task: made})
+    return changed(state, tasks={**state.tasks, data.task: made})
 
 
 def _granted(state: CaseState, data: case.TaskGranted, time: str) -> CaseState:
     name = data.task_id.rpartition("-")[0]
     task = state.tasks.get(name)
     known = task or TaskState(name, data.task_id, TaskStatus.GRANTED, data.inputs_digest)
-    made = replace(
+    made = changed(
         known,
         status=TaskStatus.GRANTED,
         inputs_digest=data.inputs_digest,
@@ -89,7 +92,7 @@ def _granted(state: CaseState, data: case.TaskGranted, time: str) -> CaseState:
         lease_s=data.lease_s,
         since=time,
     )
-    return replace(state, token=data.token, tasks={**state.tasks, name: made})
+    return changed(state, token=data.token, tasks={**state.tasks, name: made})
 
 
 def _extended(state: CaseState, data: case.LeaseExtended, time: str) -> CaseState:
@@ -97,9 +100,12 @@ def _extended(state: CaseState, data: case.LeaseExtended, time: str) -> CaseStat
 
 
 def _completed(state: CaseState, data: case.TaskCompleted, _time: str) -> CaseState:
-    done = _task(state, data.task_id, status=TaskStatus.DONE, holder=data.holder)
-    facts = {**state.facts, **data.output}
-    return replace(done, facts=facts, preparers=_with(state.preparers, data.holder))
+    return changed(
+        state,
+        tasks=_tasks(state, data.task_id, status=TaskStatus.DONE, holder=data.holder),
+        facts={**state.facts, **data.output},
+        preparers=_with(state.preparers, data.holder),
+    )
 
 
 def _attempt_ended(state: CaseState, data: case.AttemptEnded, _time: str) -> CaseState:
@@ -139,13 +145,13 @@ def _escalated(state: CaseState, data: case.TaskEscalated, time: str) -> CaseSta
 
 def _cancelled(state: CaseState, data: case.TaskCancelled, _time: str) -> CaseState:
     name = data.task_id.rpartition("-")[0]
-    return replace(state, tasks={k: task for k, task in state.tasks.items() if k != name})
+    return changed(state, tasks={k: task for k, task in state.tasks.items() if k != name})
 
 
 def _requested(state: CaseState, data: case.GateRequested, _time: str) -> CaseState:
     gate = GateState(data.gate_id, data.revision, data.phase, data.digest)
     approved = {phase: gate for phase, gate in state.approved.items() if phase != data.phase}
-    return replace(state, gate=gate, approved=approved)
+    return changed(state, gate=gate, approved=approved)
 
 
 def _consumed(state: CaseState, data: case.GateConsumed, _time: str) -> CaseState:
@@ -154,17 +160,21 @@ def _consumed(state: CaseState, data: case.GateConsumed, _time: str) -> CaseStat
         raise IntegrityError(f"gate {data.gate_id!r} was consumed and never requested")
     approved = state.approved
     if data.choice is Choice.APPROVE:
-        approved = {**approved, gate.phase: replace(gate, is_approved=True)}
-    return replace(state, gate=None, approved=approved)
+        approved = {**approved, gate.phase: changed(gate, is_approved=True)}
+    return changed(state, gate=None, approved=approved)
 
 
 def _voided(state: CaseState, _data: case.GateVoided, _time: str) -> CaseState:
-    return replace(state, gate=None)
+    return changed(state, gate=None)
 
 
 def _permitted(state: CaseState, data: case.EffectPermitted, _time: str) -> CaseState:
-    permitted = replace(state, effects=(*state.effects, data.effect_id))
-    return _task(permitted, data.task_id, status=TaskStatus.PERMITTED, effect_id=data.effect_id)
+    known = data.effect_id
+    return changed(
+        state,
+        tasks=_tasks(state, data.task_id, status=TaskStatus.PERMITTED, effect_id=known),
+        effects=(*state.effects, known),
+    )
 
 
 def _doubted(state: CaseState, data: case.EffectDoubted, _time: str) -> CaseState:
@@ -185,7 +195,7 @@ def _settled(state: CaseState, data: case.EffectSettled, _time: str) -> CaseStat
         return _task(state, data.task_id, is_settled=True, effect_id=data.effect_id)
     if data.by.startswith("person:"):
         # An agent's word alone never opens the way to a second payment; a person's does.
-        state = replace(state, effects=tuple(e for e in state.effects if e != data.effect_id))
+        state = changed(state, effects=tuple(e for e in state.effects if e != data.effect_id))
     task = state.task_by_id(data.task_id)
     ended = (*task.ended, Attempt(data.by, data.outcome.value)) if task else ()
     said = _task(
@@ -197,11 +207,11 @@ def _settled(state: CaseState, data: case.EffectSettled, _time: str) -> CaseStat
         ended=ended,
     )
     # Whoever says so stands behind the gate that is asked again, and does not decide it.
-    return replace(said, preparers=_with(state.preparers, data.by))
+    return changed(said, preparers=_with(state.preparers, data.by))
 
 
 def _amended(state: CaseState, data: case.CaseAmended, _time: str) -> CaseState:
-    return replace(state, facts={**state.facts, **data.changes})
+    return changed(state, facts={**state.facts, **data.changes})
 
 
 def _closed(state: CaseState, data: case.CaseClosed, _time: str) -> CaseState:
