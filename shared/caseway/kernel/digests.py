@@ -17,6 +17,7 @@ from caseway.errors import ContractError
 
 # Beyond 2^53 a reader that holds numbers as doubles sees another number than we wrote.
 INTEGER_MAX = 2**53 - 1
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def canonical_json(obj: Any) -> bytes:
@@ -31,8 +32,7 @@ def canonical_json(obj: Any) -> bytes:
         b'{"a":null,"b":[1,"\\xc3\\xa4"]}'
     """
     plain = obj.model_dump(mode="json") if isinstance(obj, BaseModel) else obj
-    text = json.dumps(_ordered(plain, ""), ensure_ascii=False, separators=(",", ":"))
-    return text.encode()
+    return _ENCODER.encode(_ordered(plain, "")).encode()
 
 
 def digest_of(model_or_obj: Any) -> str:
@@ -47,10 +47,10 @@ def digest_of(model_or_obj: Any) -> str:
 
 def _ordered(value: Any, where: str) -> Any:
     """The same values with sorted keys; walks everything, because each leaf may be refused."""
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, str):
         return _text(value, where)
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, int):
         if abs(value) > INTEGER_MAX:
             raise _refused("an integer beyond 2^53 - 1; send it as text", where)
@@ -60,16 +60,23 @@ def _ordered(value: Any, where: str) -> Any:
     if isinstance(value, list | tuple):
         return [_ordered(item, f"{where}/{index}") for index, item in enumerate(value)]
     if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise _refused("an object with a key that is no text", where)
-            _text(key, where)
-        keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
-        return {key: _ordered(value[key], f"{where}/{key}") for key in keys}
+        return {key: _ordered(value[key], f"{where}/{key}") for key in _keys(value, where)}
     raise _refused(f"a {type(value).__name__}; convert it to JSON values first", where)
 
 
+def _keys(value: dict[Any, Any], where: str) -> list[str]:
+    if all(isinstance(key, str) and key.isascii() for key in value):
+        return sorted(value)  # of ASCII this is the order of UTF-16 units, too
+    for key in value:
+        if not isinstance(key, str):
+            raise _refused("an object with a key that is no text", where)
+        _text(key, where)
+    return sorted(value, key=lambda key: key.encode("utf-16-be"))
+
+
 def _text(value: str, where: str) -> str:
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
