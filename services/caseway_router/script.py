@@ -11,8 +11,8 @@ from caseway.casefile.state import CaseState
 from caseway.contracts.codec import Event
 from caseway.contracts.deadline import TimerId
 from caseway.contracts.envelope import Envelope
-from caseway.contracts.fields import Contract, format_instant
-from caseway.contracts.record import instant_of
+from caseway.contracts.fields import Contract
+from caseway.contracts.record import instant_text
 from caseway.contracts.report import TaskId
 from caseway.kernel.machine import Machine
 from caseway.kernel.processor import NOTHING, Delivery, Offer, Step
@@ -32,7 +32,7 @@ class Script:
         self.case_id = delivery.event.key
         self._events: list[Contract] = []
         self._offers: list[Offer] = []
-        self._time = format_instant(instant_of(delivery.at_ms))
+        self._time = instant_text(delivery.at_ms)
 
     @property
     def state(self) -> CaseState:

@@ -7,7 +7,10 @@ times as long to make.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
+
+from caseway.contracts.fields import format_instant
 
 # A stranger's may have no value, and a name with surrogates for bytes that are no text (PEP 383);
 # the contract refuses both. What we write has neither.
@@ -54,6 +57,12 @@ class Draft(NamedTuple):
 def instant_of(at_ms: int) -> datetime:
     """Epoch milliseconds as an aware UTC instant."""
     return datetime.fromtimestamp(at_ms / 1000, UTC)
+
+
+@lru_cache(maxsize=1024)
+def instant_text(at_ms: int) -> str:
+    """Epoch milliseconds as an envelope has them: one text for all that follows from one record."""
+    return format_instant(instant_of(at_ms))
 
 
 def millis_of(instant: datetime) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 from caseway.contracts.catalog import CATALOG
 from caseway.contracts.codec import Event, as_written, encode
 from caseway.contracts.envelope import Envelope, Strength
-from caseway.contracts.fields import Contract, format_instant
+from caseway.contracts.fields import Contract
 from caseway.contracts.levels import FIRST, version_at
-from caseway.contracts.record import Draft, instant_of
+from caseway.contracts.record import Draft, instant_text
 from caseway.contracts.topics import REGISTRY, TopicKind, offers
 from caseway.errors import ContractError
 from caseway.kernel.identity import event_id
@@ -95,7 +95,7 @@ class Emitter:
                 source=self._source,
                 type=event_type.name,
                 version=version,
-                time=format_instant(instant_of(cause.at_ms)),
+                time=instant_text(cause.at_ms),
                 sequence=sequence,
                 cause=cause.coordinates,
                 correlation=cause.correlation,
