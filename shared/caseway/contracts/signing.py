@@ -367,7 +367,7 @@ def _base64(value: object, where: str) -> bytes:
 def _json_object(raw: bytes, where: str) -> dict[str, Any]:
     """A JSON object in UTF-8; a key given twice is refused, as two readers would disagree."""
     try:
-        value = json.loads(raw.decode(), object_pairs_hook=_unique)
+        value = _DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
@@ -380,6 +380,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise ValueError("a key twice")
     return value
+
+
+# Made once: `json.loads` with a hook makes one for every text, and that takes longer than the text.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _refusal(where: str, found: str) -> ContractError:
