@@ -33,7 +33,7 @@ class CaseNoted(Contract):
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GateState(case_states.GateState):
     """The gate with its urgency: another state than the version before has."""
 

@@ -13,10 +13,12 @@ if __name__ == "__main__":
     if version == "newer":
         import newer  # noqa: F401 - it patches before the command line is imported
 
-    from caseway.hosting.host import Limits, Shard
+    from caseway.hosting.host import Limits
+    from caseway.hosting.runner import ServiceRunner
 
     # Both write snapshots within a minute's load, or nothing would be seen of them.
-    Shard.__init__.__defaults__ = (Limits(snapshot_events=40),)
+    assert ServiceRunner.__init__.__kwdefaults__ is not None
+    ServiceRunner.__init__.__kwdefaults__["limits"] = Limits(snapshot_events=40)
 
     from caseway_control.cli import main
 
