@@ -15,8 +15,9 @@ from aiokafka.record.util import calc_crc32c
 from caseway.contracts import topics
 from caseway.contracts.codec import decode
 from caseway.errors import ContractError
+from caseway.hosting.bounds import check_inbound_size
 from caseway.hosting.kafka_log import KafkaLog
-from caseway.hosting.kafka_records import ReadableRecords
+from caseway.hosting.kafka_records import UNPACKED_BYTES_MAX, ReadableRecords
 from caseway_audit.sealing import leaf_bytes
 from tests.broker import Broker
 
@@ -90,6 +91,31 @@ async def test_a_header_without_a_value_is_not_an_empty_one(log: KafkaLog) -> No
     none, empty = await read(log)
     assert (none.headers, empty.headers) == ((("x", None),), (("x", b""),))
     assert leaf_bytes(none._replace(value=b"")) != leaf_bytes(empty._replace(value=b""))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
+async def test_a_batch_that_unpacks_to_too_much_is_one_record_too_large(
+    log: KafkaLog, codec: str
+) -> None:
+    sizes = {"max_batch_size": 2 * UNPACKED_BYTES_MAX, "max_request_size": 2 * UNPACKED_BYTES_MAX}
+    bomb = [[("fine", bytes(UNPACKED_BYTES_MAX // 4))]] * 4
+    await send(log, bomb, compression_type=codec, **sizes)
+    await send(log, [[("fine", b"1")]])
+    found = await read(log)
+    assert [record.offset for record in found] == [3, 4]
+    with pytest.raises(ContractError, match="store large evidence") as refused:
+        check_inbound_size(found[0])
+    assert refused.value.code == "BODY_TOO_LARGE"
+    assert found[0].at_ms <= found[1].at_ms
+
+
+async def test_a_batch_just_within_is_read(log: KafkaLog) -> None:
+    sizes = {"max_batch_size": 2 * UNPACKED_BYTES_MAX, "max_request_size": 2 * UNPACKED_BYTES_MAX}
+    nearly = [[("fine", bytes(UNPACKED_BYTES_MAX // 4 - 100))]] * 4
+    await send(log, nearly, compression_type="zstd", **sizes)
+    assert [len(record.headers[0][1]) for record in await read(log)] == [
+        UNPACKED_BYTES_MAX // 4 - 100
+    ] * 4
 
 
 @pytest.mark.parametrize("codec", [None, "gzip", "snappy", "lz4", "zstd"])
