@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import ProducerFenced
 
 from caseway.contracts import topics
 from caseway.contracts.control import AgentQuarantined
@@ -205,3 +209,21 @@ async def test_the_doctor_warns_of_a_broker_whose_transactions_may_be_torn(
     assert "DOCTOR_TXN" not in {finding.code for finding in await diagnose(space)}
     monkeypatch.setattr(kafka_admin, "_END_WITH_EPOCH", 99)
     assert "DOCTOR_TXN" in {finding.code for finding in await diagnose(space)}
+
+
+async def test_what_a_fenced_owner_sent_and_no_longer_waits_for_is_no_error_of_the_loop(
+    log: KafkaLog,
+) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, said: complaints.append(said))
+    old = await begun(log, "old")
+    new = await log.fence("router", 0)
+    drafts = [draft("cases", "a"), draft("cases", "b"), draft("cases", "c", 999)]
+    with pytest.raises(AssertionError, match="Unrecognized partition"):
+        await kafka_log._send_all(old._producer, log._namespace, drafts)
+    with contextlib.suppress(ProducerFenced):
+        await old._producer.flush()
+    await old.close()
+    await new.close()
+    gc.collect()
+    assert complaints == []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -340,17 +340,29 @@ async def _send_all(
     producer: AIOKafkaProducer, namespace: str, drafts: Sequence[Draft]
 ) -> list[tuple[int, int]]:
     """Send in order and wait for every answer; (offset, append time) of each."""
-    futures = [
-        await producer.send(
-            f"{namespace}.{draft.topic}",
-            value=draft.value,
-            key=draft.key,
-            partition=draft.partition,
-            headers=list(draft.headers),
-        )
-        for draft in drafts
-    ]
-    return [(sent.offset, sent.timestamp) for sent in await asyncio.gather(*futures)]
+    futures: list[asyncio.Future[Any]] = []
+    try:
+        for draft in drafts:
+            futures.append(
+                await producer.send(
+                    f"{namespace}.{draft.topic}",
+                    value=draft.value,
+                    key=draft.key,
+                    partition=draft.partition,
+                    headers=list(draft.headers),
+                )
+            )
+        return [(sent.offset, sent.timestamp) for sent in await asyncio.gather(*futures)]
+    except BaseException:
+        for future in futures:  # nobody waits for these any more, and each will fail
+            future.add_done_callback(_hear)
+        raise
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    """Or the loop logs an error that was never retrieved."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _check_size(draft: Draft) -> None:
