@@ -90,9 +90,11 @@ def emit(as_json: bool, data: Any, show: Callable[[Console], None]) -> None:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output; indented only for a terminal."""
+    """One JSON document on standard output, at once; indented only for a terminal."""
     indent = 2 if sys.stdout.isatty() else None
     sys.stdout.write(json.dumps(data, indent=indent, ensure_ascii=False, default=str) + "\n")
+    # What a service says at its start would else lie in the buffer of a pipe until its end.
+    sys.stdout.flush()
 
 
 def table(out: Console, headers: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

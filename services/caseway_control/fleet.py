@@ -72,8 +72,9 @@ class Fleet:
 
     def environment(self) -> dict[str, str]:
         """What a service process is told."""
-        # Compiled modules are kept, as an installed service has them: 0.1 s of each start.
-        dropped = ("CASEWAY_", "PYTHONDONTWRITEBYTECODE")
+        # As an installed service has it: compiled modules are kept, which is 0.1 s of each start,
+        # and output has a buffer, so that what is not flushed shows.
+        dropped = ("CASEWAY_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
         plain = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
         return plain | {
             "CASEWAY_LOG": f"kafka://{self.bootstrap}",
