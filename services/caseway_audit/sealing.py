@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from caseway.contracts.audit import CheckpointSealed, TreeHead
+from caseway.contracts.envelope import ATTRIBUTES
 from caseway.contracts.record import Record
 from caseway.contracts.shard import ShardGenesis
 from caseway.contracts.signing import SigningKey
@@ -43,16 +44,23 @@ def leaf_bytes(record: Record) -> bytes:
         >>> leaf_bytes(Record("cases", 0, 7, 0, b"c-1", None, (("n", b"v"),))).hex(" ", -4)
         '00000003 632d31ff ffffff00 00000100 0000016e 00000001 76'
     """
-    headers = record.headers
-    parts = [*_field(record.key), *_field(record.value), len(headers).to_bytes(4)]
+    _, _, _, _, key, body, headers = record
+    parts = [_field(key), _field(body), len(headers).to_bytes(4)]
     for name, value in headers:
-        raw = name.encode(errors="surrogateescape")
-        parts += (len(raw).to_bytes(4), raw, *_field(value))
+        parts.append(_NAMES.get(name) or _field(name.encode(errors="surrogateescape")))
+        parts.append(_field(value))
     return b"".join(parts)
 
 
-def _field(value: bytes | None) -> tuple[bytes, ...]:
-    return (_ABSENT,) if value is None else (len(value).to_bytes(4), value)
+def _field(value: bytes | None) -> bytes:
+    return _ABSENT if value is None else len(value).to_bytes(4) + value
+
+
+# The names that nearly all headers have, ready made: every record of every topic is sealed.
+_NAMES = {
+    name: _field(name.encode())
+    for name in ("content-type", "ce_specversion", "ce_type", "ce_dataschema", *ATTRIBUTES)
+}
 
 
 def origin_of(genesis: ShardGenesis) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from caseway.client import Client
 from caseway.contracts import control, topics
 from caseway.contracts.calendar import Calendar
-from caseway.contracts.codec import decode
+from caseway.contracts.codec import data_of
 from caseway.contracts.control import AgentCard, ControlRefused, PersonCard
 from caseway.contracts.fields import Contract
 from caseway.contracts.matrix import AuthorityMatrix
@@ -145,7 +145,7 @@ async def dead_letters_of(
     while not is_end:
         chunk = await log.scan(place, start)
         for record in chunk.records:
-            data = decode(record, is_sole_writer=True).data
+            data = data_of(record)
             if isinstance(data, DeadLetter):
                 at = ((data.topic, data.partition), data.offset)
                 if at in wanted:

@@ -10,9 +10,11 @@ import struct
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 _NEEDS: Final = "a broker without Docker needs {}: install Java 17 and Maven, or run Docker"
@@ -31,15 +33,25 @@ class LocalBrokerError(RuntimeError):
 
 
 class LocalBroker:
-    """One broker on loopback; `directory` holds its log, its data and its configuration."""
+    """One broker on loopback; `directory` holds its log, its data and its configuration.
 
-    def __init__(self, directory: Path | None = None, *, start_timeout: float = 60.0) -> None:
+    `properties` go before the broker's own of the same names (kafka.properties).
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        start_timeout: float = 60.0,
+        properties: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._own = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="caseway-kafka-"))
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log_file = self.directory / "broker.log"
         self._settings = self.directory / "server.properties"
         self._timeout = start_timeout
+        self._properties = dict(properties)
         self._port, self._controller = _free_ports(2)
         self.bootstrap = f"127.0.0.1:{self._port}"
         self._child: subprocess.Popen[bytes] | None = None
@@ -118,7 +130,9 @@ class LocalBroker:
             meta = fresh / "meta.properties"
             meta.write_text(meta.read_text().replace(_CLUSTER, secrets.token_urlsafe(16)))
             fresh.rename(data)
-        self._settings.write_text(_properties(data, self._port, self._controller))
+        own = _properties(data, self._port, self._controller)
+        changed = "".join(f"{name}={value}\n" for name, value in self._properties.items())
+        self._settings.write_text(own + changed)
 
     def _wait_ready(self, child: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self._timeout

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caseway.contracts import topics
-from caseway.contracts.codec import Event, decode, type_of
+from caseway.contracts.codec import Event, data_of, decode, type_of
 from caseway.contracts.record import Record
 from caseway.contracts.shard import ShardGenesis, SnapshotMarked
 from caseway.errors import CasewayError, IntegrityError
@@ -231,5 +231,5 @@ def _check_genesis(record: Record, genesis: ShardGenesis, *, is_first: bool) -> 
         raise IntegrityError(
             "the log does not begin with its genesis: its beginning is gone", code="integrity.torn"
         )
-    if is_genesis and (not is_first or decode(record, is_sole_writer=True).data != genesis):
+    if is_genesis and (not is_first or data_of(record) != genesis):
         raise IntegrityError("a genesis that is not this log's", code="integrity.digest")

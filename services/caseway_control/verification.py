@@ -14,7 +14,7 @@ from typing import Any
 
 from caseway.contracts import topics
 from caseway.contracts.audit import CheckpointSealed, TreeHead
-from caseway.contracts.codec import decode
+from caseway.contracts.codec import data_of
 from caseway.contracts.record import Record
 from caseway.contracts.shard import ShardGenesis
 from caseway.contracts.topics import FIXED_TOPICS, FOREVER_MS, snapshots
@@ -147,7 +147,7 @@ class Verifier:
 
     async def _genesis(self) -> ShardGenesis:
         chunk = await self._log.scan(_AUDIT, (await self._log.bounds(_AUDIT)).first)
-        data = decode(chunk.records[0], is_sole_writer=True).data if chunk.records else None
+        data = data_of(chunk.records[0]) if chunk.records else None
         if not isinstance(data, ShardGenesis):
             raise ConfigError(
                 "audit/0 does not begin with a genesis; run `caseway init`, or name the "
@@ -358,7 +358,7 @@ def _text(place: Place) -> str:
 
 
 def _checkpoint(record: Record) -> CheckpointSealed:
-    data = decode(record, is_sole_writer=True).data
+    data = data_of(record)
     if not isinstance(data, CheckpointSealed):
         raise IntegrityError("the audit log holds an event that is no checkpoint")
     return data

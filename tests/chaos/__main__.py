@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from caseway_control.bench import machine
-from tests.chaos.run import LANES, Plan, Report, chaos
+from tests.chaos.plan import LANES, Plan, Report
+from tests.chaos.run import chaos
 
 
 def main() -> int:

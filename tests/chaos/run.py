@@ -14,95 +14,44 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from aiokafka import TopicPartition
-from confluent_kafka import KafkaException
-from confluent_kafka import TopicPartition as Position
-from confluent_kafka._model import ConsumerGroupTopicPartitions
-from confluent_kafka.admin import AdminClient
 
 from caseway.contracts import topics
 from caseway_control.fleet import POOLS, SHARDS
 from caseway_control.local_broker import LocalBroker
 from caseway_control.roster import CARDS
 from tests.chaos.crowd import Crowd
-from tests.chaos.gauges import BESIDE, Gauges, Stall
+from tests.chaos.gauges import BESIDE, Gauges
+from tests.chaos.offsets import RETENTION, GroupOffsets
 from tests.chaos.oracle import Findings, Oracle
+from tests.chaos.plan import Plan, Report
 from tests.chaos.proxied import POINTS, ProxyFarm
-from tests.chaos.stage import COMING_AND_GOING, INSTANCES, LASTING, STANDBYS, Rows, Stage
+from tests.chaos.stage import (
+    COMING_AND_GOING,
+    INSTANCES,
+    LASTING,
+    SINGLE,
+    STANDBYS,
+    Rows,
+    Stage,
+)
 
 # Longer than the session of a member (6 s) and shorter than the timeout of a transaction (10 s).
 _FROZEN_S = 8.0
 _POINT_WAIT_S = 4.0
 _PAUSED_S = 6.0
-_ADMIN_S = 10.0
 _STILL_S = 3.0
 _ODD = ("poison", "poison", "delete", "move", "stop", "pause", "restore")
 _SUBMITTING = 0.85  # of the time of torment
-LANES = ("kill", "restart", "freeze", "come-and-go", "odd", "proxy")
-# A freeze takes this long by itself, however often they are asked for.
-_FREEZE_TAKES_S = 13.0
+T = TypeVar("T")
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long, how much, and seconds from one fault of a kind to the next."""
-
-    minutes: float = 10.0
-    cases: int = 5_000
-    seed: int = 1
-    kill_s: float = 7.0
-    restart_s: float = 75.0
-    freeze_s: float = 45.0
-    come_and_go_s: float = 10.0
-    odd_s: float = 9.0
-    patience_s: float = 420.0
-    lanes: tuple[str, ...] = LANES
-
-    @property
-    def seconds(self) -> float:
-        """Of torment."""
-        return self.minutes * 60
-
-    def least(self) -> dict[str, int]:
-        """Fewer than this, and the run proves nothing: about two thirds of what is drawn."""
-        freeze_s = max(self.freeze_s, _FREEZE_TAKES_S)
-        least = {
-            "kill": ("kills", self.seconds / self.kill_s * 0.7),
-            "restart": ("broker restarts", self.seconds / self.restart_s * 0.8),
-            "freeze": ("freezes", self.seconds / freeze_s * 0.6),
-            "come-and-go": ("comings and goings", self.seconds / self.come_and_go_s * 0.6),
-            "proxy": ("proxy faults", self.seconds),
-        }
-        return {least[lane][0]: int(least[lane][1]) for lane in self.lanes if lane in least}
-
-
-@dataclass(slots=True)
-class Report:
-    """All that is printed at the end."""
-
-    plan: dict[str, Any]
-    did: Counter[str] = field(default_factory=Counter)
-    proxy_faults: dict[str, int] = field(default_factory=dict)
-    late_answers: dict[str, int] = field(default_factory=dict)
-    takeovers: dict[str, dict[str, float | str]] = field(default_factory=dict)
-    longest_stalls: dict[str, Stall] = field(default_factory=dict)
-    submitted: int = 0
-    closed: int = 0
-    torment_s: float = 0.0
-    closed_after_s: float = 0.0
-    rows: int = 0
-    digests: dict[str, str] = field(default_factory=dict)
-    oracle: dict[str, Any] = field(default_factory=dict)
-    violations: list[str] = field(default_factory=list)
 
 
 class Run:
@@ -129,6 +78,7 @@ class Run:
         self._did = self.report.did
         self._decks: dict[str, list[Any]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
+        self._offsets = GroupOffsets(broker.bootstrap, stage.namespace)
         self._gauges = Gauges(broker.bootstrap, _watched(stage.namespace))
 
     # -- lanes --------------------------------------------------------------------------------
@@ -142,6 +92,7 @@ class Run:
             "freeze": (plan.freeze_s, self._freeze),
             "come-and-go": (plan.come_and_go_s, self._come_and_go),
             "odd": (plan.odd_s, self._odd),
+            "expire": (plan.expire_s, self._expire),
         }
         lanes = [self._lane(name, *faults[name]) for name in plan.lanes if name in faults]
         lanes += [
@@ -181,16 +132,20 @@ class Run:
             deck.extend(chosen.sample(list(every), len(every)))
         return deck.pop()
 
-    async def _whole(self, work: Awaitable[Any]) -> None:
+    def _free(self, chosen: random.Random, names: Sequence[str]) -> str:
+        """One of these to whom nothing else is being done, if there is one."""
+        return chosen.choice([n for n in names if not self._stage.busy[n].locked()] or names)
+
+    async def _whole(self, work: Awaitable[T]) -> T:
         """Do it to its end, even when the time of torment ends before: half a restart is none."""
         begun = asyncio.ensure_future(work)
         self._begun.add(begun)
         begun.add_done_callback(self._begun.discard)
-        await asyncio.shield(begun)
+        return await asyncio.shield(begun)
 
     async def _kill(self, chosen: random.Random) -> None:
         """SIGKILL, every other time while the victim stands at a named point of a commit."""
-        name = chosen.choice([n for n in LASTING if not self._stage.busy[n].locked()] or LASTING)
+        name = self._free(chosen, LASTING)
         async with self._stage.busy[name]:
             if chosen.random() < 0.5:
                 point = self._next(chosen, "point", POINTS)
@@ -220,7 +175,7 @@ class Run:
 
     async def _freeze(self, chosen: random.Random) -> None:
         """SIGSTOP beyond the session, so that another takes over and the sleeper wakes a zombie."""
-        name = chosen.choice(["router", "router#1", "intake", "approval", "sla_watchdog"])
+        name = self._free(chosen, ("router", "router#1", *SINGLE))
         standby = f"{name}#1"
         async with self._stage.busy[name]:
             if standby in STANDBYS:
@@ -249,10 +204,12 @@ class Run:
             case "poison":
                 await self._crowd.poison()
             case "delete" | "move":
-                spoiling = asyncio.to_thread(
-                    self._spoil_offsets, chosen, is_deleted=what == "delete"
+                service = chosen.choice(["router", *SINGLE])
+                far = (
+                    None if what == "delete" else [chosen.choice([0, 10**9]) for _ in range(SHARDS)]
                 )
-                await self._whole(spoiling)
+                did = await self._whole(asyncio.to_thread(self._offsets.spoil, service, far))
+                self._did[f"group offsets {did}"] += 1
             case "stop":
                 await self._whole(asyncio.to_thread(self._rows.interrupt))
             case "restore":
@@ -264,25 +221,19 @@ class Run:
                 finally:
                     self._rows.pause(signal.SIGCONT)
 
-    def _spoil_offsets(self, chosen: random.Random, *, is_deleted: bool) -> None:
-        """Delete a service's group offsets, as their expiry does, or set them to nonsense."""
-        service = chosen.choice(["intake", "router", "approval", "sla_watchdog"])
-        group = f"{self._stage.namespace}.{service}"
-        admin = AdminClient({"bootstrap.servers": self._broker.bootstrap, "log_level": 0})
-        if is_deleted:
-            asked = admin.delete_consumer_groups([group], request_timeout=_ADMIN_S)
-        else:
-            topic = f"{self._stage.namespace}.{topics.SUBMISSIONS.name}"
-            far = [Position(topic, n, chosen.choice([0, 10**9])) for n in range(SHARDS)]
-            asked = admin.alter_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, far)], request_timeout=_ADMIN_S
-            )
-        for answer in asked.values():
+    async def _expire(self, chosen: random.Random) -> None:
+        """Keep a whole service away until the broker has forgotten how far it had read."""
+        name = self._free(chosen, SINGLE)
+        async with self._stage.busy[name]:
+            if not await asyncio.to_thread(self._offsets.known, name):
+                return  # they were deleted just now
+            await self._whole(self._stage.leave(name))
             try:
-                answer.result(_ADMIN_S)
-                self._did["group offsets deleted" if is_deleted else "group offsets moved"] += 1
-            except (KafkaException, TimeoutError):
-                self._did["group offsets refused"] += 1  # a transaction on them is open just now
+                while await asyncio.to_thread(self._offsets.known, name):
+                    await asyncio.sleep(1)
+                self._did["group offsets expired"] += 1
+            finally:
+                self._stage.start(name)
 
     async def _progress(self) -> None:
         while True:
@@ -444,7 +395,7 @@ def _watched(namespace: str) -> dict[TopicPartition, list[TopicPartition]]:
 async def prepared(plan: Plan, directory: Path, tell: Tell) -> AsyncIterator[Run]:
     """A broker, a database, proxies and running services; all of it is gone afterwards."""
     async with AsyncExitStack() as stack:
-        broker = stack.enter_context(LocalBroker(directory / "broker"))
+        broker = stack.enter_context(LocalBroker(directory / "broker", properties=RETENTION))
         rows = Rows(directory / "rows")
         stack.callback(rows.stop)
         dsn = await asyncio.to_thread(rows.start)

@@ -24,7 +24,9 @@ from caseway_control.processes import with_children
 LASTING = (*SERVICES, "router#1")
 # Comes and goes, so that the group of the router shares out anew.
 COMING_AND_GOING = "router#2"
-STANDBYS = tuple(f"{service}#1" for service in SERVICES if service not in {"router", "audit"})
+# There is one of each but while its standby stands in.
+SINGLE = tuple(service for service in SERVICES if service not in {"router", "audit"})
+STANDBYS = tuple(f"{service}#1" for service in SINGLE)
 INSTANCES = (*LASTING, COMING_AND_GOING, *STANDBYS)
 
 

@@ -13,7 +13,8 @@ from aiokafka import TopicPartition
 
 from tests.broker import _missing
 from tests.chaos.gauges import FREEZE, KILLS, OUTAGE, Gauges, Stall, Takeover
-from tests.chaos.run import Plan, chaos
+from tests.chaos.plan import Plan
+from tests.chaos.run import chaos
 
 # About what the ten minutes do in each of theirs, on half of the cases.
 SHORT = {

@@ -6,7 +6,6 @@ does, disturbs the rest as little as can be.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -43,7 +42,9 @@ class Faults:
         self._rates = rates
         self._only = only
         self._note = note
-        self._asked: Counter[str] = Counter()
+        # Asked a hundred times for each time that one strikes.
+        self._drawn = {kind: chance.stream(f"fault/{kind}").random for kind in rates}
+        self._asked = dict.fromkeys(rates, 0)
         self.struck: list[str] = []
         self.are_over = False
         # A strike that is asked for by name, of whatever plan; for counted-out failures.
@@ -60,7 +61,7 @@ class Faults:
             return False
         ordinal = self._asked[kind]
         self._asked[kind] = ordinal + 1
-        if self._chance.stream(f"fault/{kind}").random() >= rate:
+        if self._drawn[kind]() >= rate:
             return False
         name = f"{kind}#{ordinal}"
         if self._only is not None and name not in self._only:

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from caseway.contracts.codec import decode, type_of
+from caseway.contracts.codec import data_of, type_of
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.shard import ShardCommitted, ShardGenesis
 from caseway.errors import IntegrityError
@@ -78,12 +78,12 @@ class BatchReader:
         return len(self._pending)
 
     def _found(self, record: Record) -> None:
-        event = decode(record, is_sole_writer=True)
-        assert isinstance(event.data, ShardGenesis)
-        self.genesis = event.data
+        genesis = data_of(record)
+        assert isinstance(genesis, ShardGenesis)
+        self.genesis = genesis
 
     def _close(self, record: Record) -> Batch:
-        trailer = decode(record, is_sole_writer=True).data
+        trailer = data_of(record)
         assert isinstance(trailer, ShardCommitted)
         self._check_order(trailer, record)
         pending, self._pending = self._pending, []

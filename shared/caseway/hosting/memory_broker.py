@@ -151,12 +151,15 @@ class MemoryBroker:
 
     def read(self, place: Place, start: int, key: bytes | None = None) -> list[Record]:
         """All committed records of a partition from `start` on, of one key if given."""
-        records = self.records.get(place, [])
+        records = self.records.get(place)
+        if not records or records[-1].offset < start:
+            return []
         first = bisect.bisect_left(records, start, key=_offset)
         last = len(records)
         if self._open:
             last = bisect.bisect_left(records, self.stable_end(place), key=_offset)
-        return [r for r in records[first:last] if key is None or r.key == key]
+        found = records[first:last]
+        return found if key is None else [r for r in found if r.key == key]
 
     def end(self, place: Place) -> int:
         """The next offset to be written, transactions still open included."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from caseway.contracts.audit import CheckpointSealed, TreeHead
-from caseway.contracts.codec import Event, decode, encode
+from caseway.contracts.codec import Event, data_of, encode
 from caseway.contracts.envelope import Envelope, Strength
 from caseway.contracts.fields import Contract, format_instant
 from caseway.contracts.record import Draft, Record, instant_of
@@ -308,7 +308,7 @@ class SealingShard:
 
 def _data(record: Record) -> Contract:
     try:
-        return decode(record, is_sole_writer=True).data
+        return data_of(record)
     except ContractError as error:
         raise IntegrityError(
             f"{_KEY}@{record.offset}: {error}", code="integrity.unreadable"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from caseway.contracts.record import Record
 
 _ID_HEX = 32  # 128 bits: no two events of a namespace collide before the sun goes out
+# No case id is longer; a stranger's key may be, and is not kept.
+_REMEMBERED_BYTES = 64
 
 
 def _hash(*parts: str) -> str:
@@ -52,7 +55,8 @@ def shard_of(key: bytes, shards: int) -> int:
         >>> shard_of(b"case-1", 12)
         8
     """
-    return (_murmur2(key) & 0x7FFFFFFF) % shards
+    hashed = _remembered(key) if len(key) <= _REMEMBERED_BYTES else _murmur2(key)
+    return (hashed & 0x7FFFFFFF) % shards
 
 
 def _murmur2(data: bytes) -> int:
@@ -69,3 +73,7 @@ def _murmur2(data: bytes) -> int:
         value = (value ^ int.from_bytes(rest, "little")) * multiplier & mask
     value = (value ^ (value >> 13)) * multiplier & mask
     return value ^ (value >> 15)
+
+
+# A case has a dozen inbound records, and each is checked against its partition.
+_remembered = lru_cache(maxsize=4096)(_murmur2)

@@ -1,0 +1,56 @@
+"""The offsets that the broker keeps for a service's group: looked at, deleted, set to nonsense.
+
+They are a hint for lag tools and nothing else, so whatever becomes of them must change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka._model import ConsumerGroupTopicPartitions
+from confluent_kafka.admin import AdminClient
+
+from caseway.contracts import topics
+
+_CALL_S = 10.0
+# A minute, the broker's least, after the last of a group has gone; and how often it looks.
+RETENTION = {"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "5000"}
+
+
+class GroupOffsets:
+    """Those of one namespace's services."""
+
+    def __init__(self, bootstrap: str, namespace: str) -> None:
+        self._namespace = namespace
+        self._settings = {"bootstrap.servers": bootstrap, "log_level": 0}
+
+    def known(self, service: str) -> Sequence[Any]:
+        """What the broker knows; something, if it does not say."""
+        group = ConsumerGroupTopicPartitions(f"{self._namespace}.{service}")
+        admin = AdminClient(self._settings)
+        (answer,) = admin.list_consumer_group_offsets([group], request_timeout=_CALL_S).values()
+        try:
+            known: Sequence[Any] = answer.result(_CALL_S).topic_partitions
+        except (KafkaException, TimeoutError):
+            return [None]
+        return known
+
+    def spoil(self, service: str, far: Sequence[int] | None) -> str:
+        """Delete them, or set those of the submissions to these, one a shard; says what came."""
+        group = f"{self._namespace}.{service}"
+        admin = AdminClient(self._settings)
+        if far is None:
+            asked = admin.delete_consumer_groups([group], request_timeout=_CALL_S)
+        else:
+            topic = f"{self._namespace}.{topics.SUBMISSIONS.name}"
+            places = [TopicPartition(topic, number, at) for number, at in enumerate(far)]
+            moved = ConsumerGroupTopicPartitions(group, places)
+            asked = admin.alter_consumer_group_offsets([moved], request_timeout=_CALL_S)
+        (answer,) = asked.values()
+        try:
+            answer.result(_CALL_S)
+        except (KafkaException, TimeoutError):
+            return "refused"  # a transaction on them is open just now, or somebody reads
+        return "moved" if far is not None else "deleted"
