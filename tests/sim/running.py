@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 import traceback
 from collections import Counter
@@ -71,13 +70,6 @@ def run_seeds(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
     if jobs <= 1:
         yield from map(run_seed, seeds)
         return
-    run_seed(0)  # what a process makes once is made before the others are, and stays
-    gc.collect()
-    gc.freeze()
-    with get_context("fork").Pool(jobs, _leave_lying) as pool:
-        yield from pool.imap_unordered(run_seed, seeds, chunksize=2)
-
-
-def _leave_lying() -> None:
-    """A run makes little garbage that goes round in circles; looking for it takes a twentieth."""
-    gc.set_threshold(50_000)
+    run_seed(0)  # what a process makes once is made before the others are
+    with get_context("fork").Pool(jobs) as pool:
+        yield from pool.imap_unordered(run_seed, seeds, chunksize=1)

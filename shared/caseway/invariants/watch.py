@@ -9,7 +9,7 @@ same. A log that is broken is judged no further: what follows the break proves n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
 from caseway.contracts import topics
 from caseway.contracts.catalog import CATALOG
@@ -156,11 +156,16 @@ class Watch:
 
     def _check_topic(self, at: At, event: Event) -> None:
         kind = event.envelope.type
-        if not any(
-            at.topic == topic or (topic.endswith("*") and at.topic.startswith(topic[:-1]))
-            for topic in CATALOG[kind].topics
-        ):
+        if not _belongs(kind, at.topic):
             self._report("I26", event.key, f"{kind} does not belong on {at.topic}", at)
 
     def _report(self, invariant: str, key: str, what: str, at: At | None) -> None:
         self.violations.append(Violation(invariant, key, what, at))
+
+
+@cache
+def _belongs(kind: str, topic: str) -> bool:
+    return any(
+        topic == own or (own.endswith("*") and topic.startswith(own[:-1]))
+        for own in CATALOG[kind].topics
+    )
