@@ -43,7 +43,7 @@ DEFECTS = (
         (
             Edit(
                 sealing._field,
-                "return (_ABSENT,) if value is None else",
+                "return _ABSENT if value is None else",
                 'value = value or b""\n    return',
             ),
         ),

@@ -199,6 +199,18 @@ def test_exit_codes_are_those_of_the_process() -> None:
     assert execute("nonsense").returncode == 2
 
 
+def test_a_service_starts_without_what_draws_for_people() -> None:
+    code = (
+        "import sys; from caseway_control.cli import main; code = main(['serve', 'nonsense']); "
+        "assert code == 2 and 'structlog' in sys.modules and 'rich' not in sys.modules; "
+        "import rich.console"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A founded directory."""
