@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 from caseway.contracts.shard import ShardGenesis
 from caseway.contracts.topics import FOREVER_MS, Topic, TopicKind, all_topics
 from caseway.errors import CasewayError, ConfigError
-from caseway.hosting.log import QuotaFacts, TopicFacts
+from caseway.hosting.log import QuotaFacts, TopicFacts, insync_of
 from caseway_control.genesis import LOGS, read_genesis
 from caseway_control.spaces import Space
 
@@ -133,12 +133,17 @@ def _kept(space: Space, topic: Topic, facts: TopicFacts) -> Iterator[Finding]:
         what = "is compacted, which deletes records that are the truth"
         command = _set(space, topic, "cleanup.policy=delete")
         yield _error("DOCTOR_COMPACTION", topic, what, command)
-    is_log = topic.kind is TopicKind.LOG
-    if topic.retention_ms == FOREVER_MS and facts.retention_ms != FOREVER_MS:
+    if topic.retention_ms != FOREVER_MS:
+        return
+    make = _error if topic.kind is TopicKind.LOG else _warning
+    if facts.retention_ms != FOREVER_MS:
         days = facts.retention_ms / 86_400_000
         what = f"deletes records after {days:g} days, and must keep them for ever"
-        make = _error if is_log else _warning
         yield make("DOCTOR_RETENTION", topic, what, _set(space, topic, "retention.ms=-1"))
+    if facts.retention_bytes != -1:
+        size = facts.retention_bytes
+        what = f"deletes records beyond {size} bytes a partition, and must keep them for ever"
+        yield make("DOCTOR_RETENTION", topic, what, _set(space, topic, "retention.bytes=-1"))
 
 
 def _written(space: Space, topic: Topic, facts: TopicFacts) -> Iterator[Finding]:
@@ -146,6 +151,15 @@ def _written(space: Space, topic: Topic, facts: TopicFacts) -> Iterator[Finding]
         what = "carries the producers' times; every SLA runs from the broker's append time"
         command = _set(space, topic, "message.timestamp.type=LogAppendTime")
         yield _error("DOCTOR_TIMESTAMP", topic, what, command)
+    if facts.has_unclean_election and not topic.compacted:
+        what = "may be led by a replica that lacks acknowledged records"
+        command = _set(space, topic, "unclean.leader.election.enable=false")
+        yield _error("DOCTOR_ELECTION", topic, what, command)
+    enough = insync_of(facts.replication)
+    if facts.min_insync is not None and facts.min_insync < enough and not topic.compacted:
+        what = f"acknowledges records that {facts.min_insync} of {facts.replication} replicas have"
+        command = _set(space, topic, f"min.insync.replicas={enough}")
+        yield _error("DOCTOR_INSYNC", topic, what, command)
     is_kafka = space.home is None
     if is_kafka and facts.replication < 2 and space.settings.stage == "production":
         what = "has one replica; the loss of one disk is the loss of every case"

@@ -24,13 +24,14 @@ class GroupOffsets:
 
     def __init__(self, bootstrap: str, namespace: str) -> None:
         self._namespace = namespace
-        self._settings = {"bootstrap.servers": bootstrap, "log_level": 0}
+        # One for the whole run: librdkafka does not survive that a client ends before its answers.
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def known(self, service: str) -> Sequence[Any]:
         """What the broker knows; something, if it does not say."""
         group = ConsumerGroupTopicPartitions(f"{self._namespace}.{service}")
-        admin = AdminClient(self._settings)
-        (answer,) = admin.list_consumer_group_offsets([group], request_timeout=_CALL_S).values()
+        asked = self._admin.list_consumer_group_offsets([group], request_timeout=_CALL_S)
+        (answer,) = asked.values()
         try:
             known: Sequence[Any] = answer.result(_CALL_S).topic_partitions
         except (KafkaException, TimeoutError):
@@ -40,14 +41,13 @@ class GroupOffsets:
     def spoil(self, service: str, far: Sequence[int] | None) -> str:
         """Delete them, or set those of the submissions to these, one a shard; says what came."""
         group = f"{self._namespace}.{service}"
-        admin = AdminClient(self._settings)
         if far is None:
-            asked = admin.delete_consumer_groups([group], request_timeout=_CALL_S)
+            asked = self._admin.delete_consumer_groups([group], request_timeout=_CALL_S)
         else:
             topic = f"{self._namespace}.{topics.SUBMISSIONS.name}"
             places = [TopicPartition(topic, number, at) for number, at in enumerate(far)]
             moved = ConsumerGroupTopicPartitions(group, places)
-            asked = admin.alter_consumer_group_offsets([moved], request_timeout=_CALL_S)
+            asked = self._admin.alter_consumer_group_offsets([moved], request_timeout=_CALL_S)
         (answer,) = asked.values()
         try:
             answer.result(_CALL_S)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced
 
 from caseway.contracts import topics
@@ -209,6 +210,23 @@ async def test_the_doctor_warns_of_a_broker_whose_transactions_may_be_torn(
     assert "DOCTOR_TXN" not in {finding.code for finding in await diagnose(space)}
     monkeypatch.setattr(kafka_admin, "_END_WITH_EPOCH", 99)
     assert "DOCTOR_TXN" in {finding.code for finding in await diagnose(space)}
+
+
+async def test_the_doctor_finds_what_somebody_changed_on_the_broker(
+    log: KafkaLog, broker: Broker
+) -> None:
+    space = Space(log, load_settings(), log._namespace, None)
+    assert not [f for f in await diagnose(space) if f.where == "cases"]
+    changed = {"retention.bytes": "1048576", "unclean.leader.election.enable": "true"}
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    name = f"{log._namespace}.cases"
+    # It replaces all settings of the topic, so the time of appending goes, too.
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, changed)])
+    await admin.close()
+    found = {f.code: f.command for f in await diagnose(space) if f.where == "cases"}
+    assert set(found) == {"DOCTOR_RETENTION", "DOCTOR_ELECTION", "DOCTOR_TIMESTAMP"}
+    assert found["DOCTOR_RETENTION"].endswith(f"--topic {name} --add-config retention.bytes=-1")
 
 
 async def test_what_a_fenced_owner_sent_and_no_longer_waits_for_is_no_error_of_the_loop(

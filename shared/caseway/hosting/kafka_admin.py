@@ -16,7 +16,7 @@ from caseway.contracts.topics import Topic
 from caseway.errors import Unavailable
 from caseway.hosting import kafka_quotas
 from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded
-from caseway.hosting.log import TopicFacts
+from caseway.hosting.log import TopicFacts, insync_of
 
 _TOPIC_EXISTS = 36  # TOPIC_ALREADY_EXISTS: somebody else created it meanwhile
 _END_WITH_EPOCH = 5  # the first EndTxn that raises the producer's epoch
@@ -41,7 +41,7 @@ def new_topic(
         "retention.ms": str(topic.retention_ms),
         "retention.bytes": "-1",
         "max.message.bytes": str(RECORD_BYTES_MAX),
-        "min.insync.replicas": str(max(1, replication - 1)),
+        "min.insync.replicas": str(insync_of(replication)),
         "unclean.leader.election.enable": "false",
     }
     if flush_messages is not None:
@@ -137,4 +137,7 @@ def _facts(shape: Mapping[str, Any], settings: Mapping[str, str]) -> TopicFacts:
         is_compacted="compact" in (settings.get("cleanup.policy") or ""),
         has_append_time=settings.get("message.timestamp.type") == "LogAppendTime",
         replication=min((len(p["replicas"]) for p in partitions), default=0),
+        retention_bytes=int(settings.get("retention.bytes") or -1),
+        has_unclean_election=settings.get("unclean.leader.election.enable") == "true",
+        min_insync=int(settings.get("min.insync.replicas") or 1),
     )

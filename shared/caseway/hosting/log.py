@@ -49,6 +49,17 @@ class TopicFacts:
     is_compacted: bool
     has_append_time: bool
     replication: int
+    # Beyond so many bytes a partition loses its oldest; -1: never.
+    retention_bytes: int = -1
+    # A replica that lacks acknowledged records may become the leader.
+    has_unclean_election: bool = False
+    # So many replicas have a record before it is acknowledged; None where nothing is replicated.
+    min_insync: int | None = None
+
+
+def insync_of(replication: int) -> int:
+    """How many of so many replicas must have a record: all but the one that may be away."""
+    return max(1, replication - 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,12 @@ def space(stage: str = "dev") -> Space:
 def healthy() -> dict[str, TopicFacts]:
     return {
         topic.name: TopicFacts(
-            topic.partitions(SHARDS), topic.retention_ms, topic.compacted, True, 3
+            topic.partitions(SHARDS),
+            topic.retention_ms,
+            topic.compacted,
+            has_append_time=True,
+            replication=3,
+            min_insync=2,
         )
         for topic in TOPICS
     }
@@ -61,6 +66,14 @@ def test_what_is_as_it_must_be_has_no_findings() -> None:
             "kafka-configs.sh --bootstrap-server broker:9092 --alter --topic acme.cases "
             "--add-config retention.ms=-1",
         ),
+        ("cases", {"retention_bytes": 2**30}, "DOCTOR_RETENTION", "retention.bytes=-1"),
+        (
+            "intake",
+            {"has_unclean_election": True},
+            "DOCTOR_ELECTION",
+            "unclean.leader.election.enable=false",
+        ),
+        ("approvals", {"min_insync": 1}, "DOCTOR_INSYNC", "min.insync.replicas=2"),
         ("registry", {"is_compacted": True}, "DOCTOR_COMPACTION", "cleanup.policy=delete"),
         ("snapshots.router", {"is_compacted": False}, "DOCTOR_COMPACTION", "policy=compact"),
         (
