@@ -5,9 +5,12 @@ They are a hint for lag tools and nothing else, so whatever becomes of them must
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka._model import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
@@ -23,20 +26,26 @@ class GroupOffsets:
     """Those of one namespace's services."""
 
     def __init__(self, bootstrap: str, namespace: str) -> None:
+        self._bootstrap = bootstrap
         self._namespace = namespace
         # One for the whole run: librdkafka does not survive that a client ends before its answers.
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
-    def known(self, service: str) -> Sequence[Any]:
-        """What the broker knows; something, if it does not say."""
-        group = ConsumerGroupTopicPartitions(f"{self._namespace}.{service}")
-        asked = self._admin.list_consumer_group_offsets([group], request_timeout=_CALL_S)
-        (answer,) = asked.values()
+    async def known(self, service: str) -> Mapping[Any, Any]:
+        """What the broker knows, by partition; something, if it does not say.
+
+        Asked by another library: librdkafka 2.16.1 falls over the answer.
+        """
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
         try:
-            known: Sequence[Any] = answer.result(_CALL_S).topic_partitions
-        except (KafkaException, TimeoutError):
-            return [None]
-        return known
+            async with asyncio.timeout(_CALL_S):
+                await admin.start()
+                group = f"{self._namespace}.{service}"
+                return dict(await admin.list_consumer_group_offsets(group))
+        except (KafkaError, OSError, TimeoutError):
+            return {"unknown": None}
+        finally:
+            await admin.close()
 
     def spoil(self, service: str, far: Sequence[int] | None) -> str:
         """Delete them, or set those of the submissions to these, one a shard; says what came."""

@@ -225,11 +225,11 @@ class Run:
         """Keep a whole service away until the broker has forgotten how far it had read."""
         name = self._free(chosen, SINGLE)
         async with self._stage.busy[name]:
-            if not await asyncio.to_thread(self._offsets.known, name):
+            if not await self._offsets.known(name):
                 return  # they were deleted just now
             await self._whole(self._stage.leave(name))
             try:
-                while await asyncio.to_thread(self._offsets.known, name):
+                while await self._offsets.known(name):
                     await asyncio.sleep(1)
                 self._did["group offsets expired"] += 1
             finally:
