@@ -29,7 +29,7 @@ from caseway_control.local_broker import LocalBroker
 from caseway_control.roster import CARDS
 from tests.chaos.crowd import Crowd
 from tests.chaos.gauges import BESIDE, Gauges
-from tests.chaos.offsets import RETENTION, GroupOffsets
+from tests.chaos.offsets import RETENTION, known, spoil
 from tests.chaos.oracle import Findings, Oracle
 from tests.chaos.plan import Plan, Report
 from tests.chaos.proxied import POINTS, ProxyFarm
@@ -78,7 +78,6 @@ class Run:
         self._did = self.report.did
         self._decks: dict[str, list[Any]] = {}
         self._begun: set[asyncio.Future[Any]] = set()
-        self._offsets = GroupOffsets(broker.bootstrap, stage.namespace)
         self._gauges = Gauges(broker.bootstrap, _watched(stage.namespace))
 
     # -- lanes --------------------------------------------------------------------------------
@@ -204,12 +203,11 @@ class Run:
             case "poison":
                 await self._crowd.poison()
             case "delete" | "move":
-                service = chosen.choice(["router", *SINGLE])
-                far = (
-                    None if what == "delete" else [chosen.choice([0, 10**9]) for _ in range(SHARDS)]
-                )
-                did = await self._whole(asyncio.to_thread(self._offsets.spoil, service, far))
-                self._did[f"group offsets {did}"] += 1
+                group = self._group(chosen.choice(["router", *SINGLE]))
+                topic = f"{self._stage.namespace}.{topics.SUBMISSIONS.name}"
+                far = [chosen.choice([0, 10**9]) for _ in range(SHARDS if what == "move" else 0)]
+                came = await self._whole(spoil(self._broker.bootstrap, group, topic, far))
+                self._did[f"group offsets {came}"] += 1
             case "stop":
                 await self._whole(asyncio.to_thread(self._rows.interrupt))
             case "restore":
@@ -225,15 +223,19 @@ class Run:
         """Keep a whole service away until the broker has forgotten how far it had read."""
         name = self._free(chosen, SINGLE)
         async with self._stage.busy[name]:
-            if not await self._offsets.known(name):
+            bootstrap, group = self._broker.bootstrap, self._group(name)
+            if not await known(bootstrap, group):
                 return  # they were deleted just now
             await self._whole(self._stage.leave(name))
             try:
-                while await self._offsets.known(name):
+                while await known(bootstrap, group):
                     await asyncio.sleep(1)
                 self._did["group offsets expired"] += 1
             finally:
                 self._stage.start(name)
+
+    def _group(self, service: str) -> str:
+        return f"{self._stage.namespace}.{service}"
 
     async def _progress(self) -> None:
         while True:
