@@ -35,7 +35,7 @@ class LocalBrokerError(RuntimeError):
 class LocalBroker:
     """One broker on loopback; `directory` holds its log, its data and its configuration.
 
-    `properties` go before the broker's own of the same names (kafka.properties).
+    `properties` stand above the broker's own of the same names (kafka.properties).
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import pytest
 
 from caseway.contracts import topics
 from caseway.contracts.topics import dead_letters, snapshots
+from caseway.hosting.kafka_log import KafkaLog
 from caseway_control.fleet import SERVICES, Fleet
 from caseway_control.keys import ROOTS, key_path
 from tests.acceptance.test_claims_on_kafka import BOUNDARIES
@@ -41,12 +42,18 @@ async def until_parked(rolling: Rolling, count: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_one_service_rolls_forward_and_back_beside_the_others(fleet: Fleet) -> None:
+async def founded(fleet: Fleet) -> tuple[KafkaLog, Rolling, Load]:
+    """A namespace with its documents in force, all of it older."""
     log = fleet.log()
     await fleet.found(log)
-    rolling, load = Rolling(fleet, log), Load(fleet, log)
+    rolling = Rolling(fleet, log)
     rolling.start_all(OLDER)
     await fleet.publish(log)
+    return log, rolling, Load(fleet, log)
+
+
+async def test_one_service_rolls_forward_and_back_beside_the_others(fleet: Fleet) -> None:
+    log, rolling, load = await founded(fleet)
     async with fleet.people_and_agents(log, is_deciding=False), load.running():
         await load.submit("parked", PARKED[0])
         await until_parked(rolling, 1)
@@ -70,11 +77,7 @@ async def test_one_service_rolls_forward_and_back_beside_the_others(fleet: Fleet
 async def test_versions_roll_forward_and_back_and_forward_and_nothing_is_stranded(
     fleet: Fleet,
 ) -> None:
-    log = fleet.log()
-    await fleet.found(log)
-    rolling, load = Rolling(fleet, log), Load(fleet, log)
-    rolling.start_all(OLDER)
-    await fleet.publish(log)
+    log, rolling, load = await founded(fleet)
     async with fleet.people_and_agents(log, is_deciding=False), load.running():
         for amount in PARKED:
             await load.submit(f"parked-{amount}", amount)

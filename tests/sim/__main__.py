@@ -33,6 +33,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--json", action="store_true", help="the numbers as JSON")
     arguments = parser.parse_args()
+    if arguments.seeds < 1:
+        parser.error("--seeds is 1 or more: none at all would prove nothing")
     if arguments.seed is not None:
         return one(arguments.seed)
     verdict = many(arguments.first, arguments.seeds, arguments.jobs, is_json=arguments.json)

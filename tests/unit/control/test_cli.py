@@ -181,6 +181,14 @@ def test_help_is_there_within_its_budget() -> None:
     assert best < max(0.3, 2.5 * floor), f"--help took {best:.3f} s; importing typer {floor:.3f} s"
 
 
+def run_python(code: str) -> None:
+    """Run it in a process of its own, where nothing is imported yet; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from caseway_control.cli import main; main(['--help']); "
@@ -188,10 +196,7 @@ def test_help_imports_nothing_heavy() -> None:
         "'cel_expr_python', 'prometheus_client', 'asyncio'} & set(sys.modules); "
         "sys.exit(f'imported for --help: {heavy}' if heavy else 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(code)
 
 
 def test_exit_codes_are_those_of_the_process() -> None:
@@ -205,10 +210,7 @@ def test_a_service_starts_without_what_draws_for_people() -> None:
         "assert code == 2 and 'structlog' in sys.modules and 'rich' not in sys.modules; "
         "import rich.console"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(code)
 
 
 @pytest.fixture(scope="module")
