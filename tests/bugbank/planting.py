@@ -90,8 +90,14 @@ def _compiled(function: FunctionType, text: str) -> CodeType:
     definition.decorator_list.clear()
     name = f"planted in {function.__module__}"
     module = compile(tree, name, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
-    code = next(each for each in module.co_consts if isinstance(each, CodeType))
-    while code.co_name != function.__name__:  # a scope of type parameters may lie around it
-        code = next(each for each in code.co_consts if isinstance(each, CodeType))
+    code = next(each for each in _codes(module) if each.co_name == function.__name__)
     assert code.co_freevars == function.__code__.co_freevars, "a closure cannot be edited"
     return code
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """All that lies within: scopes of type parameters and of annotations stand around or beside."""
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from _codes(each)
