@@ -174,7 +174,8 @@ class Fleet:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
                 return answer.status == 200, answer.read().decode()
         except urllib.error.HTTPError as refusal:
-            return False, refusal.read().decode()
+            with refusal:
+                return False, refusal.read().decode()
         except OSError:
             return False, ""
 
