@@ -9,7 +9,7 @@ from caseway.contracts.record import Draft
 from caseway.contracts.shard import ShardGenesis
 from caseway.contracts.topics import Topic
 from caseway.errors import ConfigError, Unavailable
-from caseway.hosting.log import Log, Place
+from caseway.hosting.log import Log, Place, first_record
 from caseway.kernel.identity import event_id
 
 LOGS: tuple[tuple[str, Topic], ...] = (
@@ -32,11 +32,8 @@ async def found(log: Log, genesis: ShardGenesis) -> int:
     for service, topic in LOGS:
         for partition in range(topic.partitions(log.shards)):
             place = (topic.name, partition)
-            there = await read_genesis(log, place)
+            there = await read_genesis(log, place) or await _write(log, service, place, genesis)
             if there is None:
-                writer = await log.fence(service, partition)
-                await writer.commit([_draft(genesis, place)], {})
-                await writer.close()
                 written += 1
             elif there != genesis:
                 raise ConfigError(
@@ -48,19 +45,30 @@ async def found(log: Log, genesis: ShardGenesis) -> int:
     return written
 
 
+async def _write(
+    log: Log, service: str, place: Place, genesis: ShardGenesis
+) -> ShardGenesis | None:
+    """Write it, unless somebody was first: then theirs. After the fence nobody else can write."""
+    writer = await log.fence(service, place[1])
+    try:
+        there = await read_genesis(log, place)
+        if there is None:
+            await writer.commit([_draft(genesis, place)], {})
+        return there
+    finally:
+        await writer.close()
+
+
 async def read_genesis(log: Log, place: Place) -> ShardGenesis | None:
     """The genesis of a log partition; None when it has none yet.
 
     Raises:
         Unavailable: the partition holds records, but its first is no genesis.
     """
-    bounds = await log.bounds(place)
-    if bounds.end == 0:
+    record = await first_record(log, place)
+    if record is None:
         return None
-    chunk = await log.scan(place, bounds.first)
-    if not chunk.records:
-        return None
-    data = decode(chunk.records[0], is_sole_writer=True).data
+    data = decode(record, is_sole_writer=True).data
     if not isinstance(data, ShardGenesis):
         raise Unavailable(
             f"{place[0]}/{place[1]} does not begin with a genesis: its beginning was deleted",

@@ -20,7 +20,7 @@ from caseway.contracts.shard import ShardGenesis
 from caseway.contracts.topics import FIXED_TOPICS, FOREVER_MS, snapshots
 from caseway.errors import CasewayError, ConfigError, IntegrityError
 from caseway.hosting.batches import BatchReader
-from caseway.hosting.log import Log, Place
+from caseway.hosting.log import Log, Place, first_record
 from caseway.hosting.sealing_host import sealed_places
 from caseway.invariants.published import Published
 from caseway.invariants.watch import Watch
@@ -146,9 +146,9 @@ class Verifier:
     # -- the genesis --------------------------------------------------------------------------
 
     async def _genesis(self) -> ShardGenesis:
-        chunk = await self._log.scan(_AUDIT, (await self._log.bounds(_AUDIT)).first)
-        data = data_of(chunk.records[0]) if chunk.records else None
-        if not isinstance(data, ShardGenesis):
+        record = await first_record(self._log, _AUDIT)
+        data = data_of(record) if record is not None else None
+        if record is None or not isinstance(data, ShardGenesis):
             raise ConfigError(
                 "audit/0 does not begin with a genesis; run `caseway init`, or name the "
                 "namespace that is to be verified",
@@ -157,7 +157,7 @@ class Verifier:
         known, found = self._anchors.checkpoint_key, data.checkpoint_key
         if known and known != found:
             detail = "the genesis names another checkpoint key than the one given"
-            self._found(Code.TAMPERED, _AUDIT, chunk.records[0].offset, known, found, detail)
+            self._found(Code.TAMPERED, _AUDIT, record.offset, known, found, detail)
         return data
 
     # -- checkpoints and trees ----------------------------------------------------------------

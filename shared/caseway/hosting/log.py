@@ -133,7 +133,10 @@ class Log(Protocol):
         """Become the only writer of this shard: whatever was open before is aborted or done."""
 
     async def scan(self, place: Place, start: int) -> Chunk:
-        """Committed records from `start` on, for replays; call again from `next_offset`."""
+        """Committed records from `start` on, for replays; call again from `next_offset`.
+
+        No records say nothing as long as it is not the end: a slow broker has not answered yet.
+        """
 
     async def bounds(self, place: Place) -> Bounds:
         """Where a partition begins and ends now, transactions still open included."""
@@ -158,3 +161,14 @@ class Log(Protocol):
 
     async def close(self) -> None:
         """Close every connection of this log."""
+
+
+async def first_record(log: Log, place: Place) -> Record | None:
+    """The first committed record that a partition still has; None if it has none."""
+    position, is_end = (await log.bounds(place)).first, False
+    while not is_end:
+        chunk = await log.scan(place, position)
+        if chunk.records:
+            return chunk.records[0]
+        position, is_end = chunk.next_offset, chunk.is_end
+    return None

@@ -169,6 +169,8 @@ class SealingShard:
     def _replay(self) -> Life:
         self.phase = Phase.REPLAYING
         chunk = yield Scan(_OWN, 0)
+        while not (chunk.records or chunk.is_end):
+            chunk = yield Scan(_OWN, chunk.next_offset)
         genesis = _data(chunk.records[0]) if chunk.records else None
         if not isinstance(genesis, ShardGenesis):
             raise Unavailable(f"{_KEY} has no genesis; run `caseway init`", code="GENESIS_MISSING")

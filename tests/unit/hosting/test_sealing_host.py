@@ -302,6 +302,17 @@ def test_without_a_genesis_it_waits() -> None:
     assert "caseway init" in driven.effect.reason
 
 
+def test_a_genesis_that_comes_late_is_waited_for() -> None:
+    """A broker beyond a slow link answers the first scan with nothing, which is not the end."""
+    log = AuditLog()
+    driven = Driven(log)
+    while driven.effect != Scan(("audit", 0), 0):
+        driven._send(log.answer(driven.effect))
+    driven._send(Chunk([], 0, False))
+    driven.until_wait()
+    assert isinstance(driven.effect, Wait)
+
+
 def test_another_key_than_that_of_the_genesis_seals_nothing() -> None:
     driven = Driven(AuditLog(), SigningKey("other", bytes(32))).until_wait()
     assert driven.shard.phase is Phase.HALTED
