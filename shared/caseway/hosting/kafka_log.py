@@ -145,7 +145,7 @@ class KafkaLog:
                     client_id=self._client_id,
                     enable_idempotence=True,
                     acks="all",
-                    linger_ms=1,
+                    linger_ms=0,
                     max_batch_size=_BATCH_BYTES,
                     max_request_size=RECORD_BYTES_MAX,
                     compression_type="lz4",
