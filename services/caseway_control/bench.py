@@ -40,6 +40,7 @@ _WARM_UP = 40
 _IDLE_S = 5.0
 _QUIET_S, _QUIET_CORES = 0.5, 0.5
 _CLOSED = b"case.closed"
+_ONLOOKER_MS = 100
 Tell = Callable[[str], None]
 
 
@@ -98,7 +99,8 @@ class Rig:
     async def closings(self) -> AsyncIterator[asyncio.Queue[tuple[str, int]]]:
         """(case id, append time in ms) of every closing from now on."""
         queue: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
-        feed = await self.log.feed()
+        # Times are those of the append, so whoever only looks on may come late and weigh less.
+        feed = await self.log.feed(_ONLOOKER_MS)
         places = [(topics.CASES.name, number) for number in range(self.log.shards)]
         await feed.seek({place: await self.log.end(place) for place in places})
 
