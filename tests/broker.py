@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
-from caseway_control.local_broker import LocalBroker, LocalBrokerError
+from caseway_control.local_broker import (
+    LocalBroker,
+    LocalBrokerError,
+    answers,
+    free_ports,
+    shipped_settings,
+)
+
+_IMAGE, _INSIDE = "apache/kafka:4.1.1", 9094
+# A restart in a container took 12 to 16 s on two cores.
+_START_S = 120
 
 
 class Broker(Protocol):
@@ -25,15 +36,52 @@ class Broker(Protocol):
 
 
 class ContainerBroker:
-    """Kafka in a container, by testcontainers."""
+    """Kafka in a container, by testcontainers, with the settings of the local broker.
 
-    def __init__(self, container: Any) -> None:
-        self._container = container
-        self.bootstrap: str = container.get_bootstrap_server()
+    Their own KafkaContainer starts Confluent's images alone. The port is chosen here: the broker
+    has to announce it, and one that Docker chooses is another after a restart.
+    """
+
+    def __init__(self) -> None:
+        from testcontainers.core.container import DockerContainer  # noqa: PLC0415
+
+        (port,) = free_ports(1)
+        self.bootstrap = f"127.0.0.1:{port}"
+        self._port = port
+        self._container = DockerContainer(_IMAGE)
+        self._container.ports[_INSIDE] = ("127.0.0.1", port)
+        protocols = "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,HOST:PLAINTEXT"
+        settings = shipped_settings() | {
+            "log.dirs": "/var/lib/kafka/data",
+            "listeners": f"BROKER://:9092,CONTROLLER://:9093,HOST://:{_INSIDE}",
+            "advertised.listeners": f"BROKER://localhost:9092,HOST://{self.bootstrap}",
+            "listener.security.protocol.map": protocols,
+            "controller.quorum.voters": "1@localhost:9093",
+        }
+        for name, value in settings.items():
+            self._container.with_env(f"KAFKA_{name.upper().replace('.', '_')}", value)
+
+    def start(self) -> None:
+        """Start, and return once the broker answers."""
+        self._container.start()
+        self._wait_ready()
+
+    def stop(self) -> None:
+        """End it, with its data."""
+        self._container.stop()
 
     def restart(self) -> None:
-        """Restart the container: its port mapping and its data stay."""
+        """Restart the container: its port and its data stay."""
         self._container.get_wrapped_container().restart()
+        self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while not answers(self._port):
+            if time.monotonic() > deadline:
+                _, errors = self._container.get_logs()
+                raise LocalBrokerError(f"no answer from {_IMAGE} in {_START_S} s: {errors!r}")
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -43,11 +91,12 @@ def any_broker(directory: Path) -> Iterator[Broker]:
     Without one the tests fail where a broker is demanded (`make test`, CI), and skip elsewhere.
     """
     if _docker_answers():
-        from testcontainers.community.kafka import KafkaContainer  # noqa: PLC0415
-
-        made = KafkaContainer("apache/kafka:4.1.1").with_env("KAFKA_QUOTA_WINDOW_NUM", "3")
-        with made as container:
-            yield ContainerBroker(container)
+        container = ContainerBroker()
+        try:
+            container.start()
+            yield container
+        finally:
+            container.stop()
         return
     if shutil.which("java") is None or shutil.which("mvn") is None:
         _missing("no Kafka to test on: run Docker, or install Java 17 and Maven")

@@ -19,6 +19,7 @@ from typing import Final, Self
 
 _NEEDS: Final = "a broker without Docker needs {}: install Java 17 and Maven, or run Docker"
 _CLUSTER: Final = "every-broker-gets-its-own"
+_SETTINGS: Final = "kafka.properties"
 _JVM: Final = (
     "-Xmx512m",
     "-XX:+UseSerialGC",  # one small heap: smaller and quicker to start than G1
@@ -52,7 +53,7 @@ class LocalBroker:
         self._settings = self.directory / "server.properties"
         self._timeout = start_timeout
         self._properties = dict(properties)
-        self._port, self._controller = _free_ports(2)
+        self._port, self._controller = free_ports(2)
         self.bootstrap = f"127.0.0.1:{self._port}"
         self._child: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -136,7 +137,7 @@ class LocalBroker:
 
     def _wait_ready(self, child: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self._timeout
-        while not _answers(self._port):
+        while not answers(self._port):
             if child.poll() is not None:
                 raise LocalBrokerError(f"the broker ended while starting: read {self.log_file}")
             if time.monotonic() > deadline:
@@ -152,7 +153,13 @@ def _properties(data: Path, port: int, controller: int) -> str:
         # Named here and not in the storage, so that formatted storage fits any port.
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
     }
-    return _shipped("kafka.properties") + "".join(f"{key}={own[key]}\n" for key in own)
+    return _shipped(_SETTINGS) + "".join(f"{key}={own[key]}\n" for key in own)
+
+
+def shipped_settings() -> dict[str, str]:
+    """What a broker for demonstrations and tests is set to, but for its ports and paths."""
+    lines = (line.strip() for line in _shipped(_SETTINGS).splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def _shipped(name: str) -> str:
@@ -193,7 +200,7 @@ def _run(command: list[str]) -> None:
         raise LocalBrokerError(_NEEDS.format(f"a working {command[0]}") + f"\n{said}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports below the system's own range, where no reconnecting client can sit on one."""
     found: set[int] = set()
     while len(found) < count:
@@ -204,7 +211,7 @@ def _free_ports(count: int) -> list[int]:
     return list(found)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     """Whether a metadata request for no topic names at least one broker."""
     body = struct.pack(">hhihi", 3, 1, 0, -1, 0)  # Metadata v1, no client id, no topics
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as link:
