@@ -59,6 +59,18 @@ DEFECTS = (
         ),
     ),
     Defect(
+        "silence-taken-for-the-end-of-a-log",
+        "A takeover ends its replay at a scan that brings nothing, as one of a slow broker may.",
+        "I22, sequence",
+        (
+            Edit(
+                Shard._replay,
+                "start, is_end = chunk.next_offset, chunk.is_end",
+                "start, is_end = chunk.next_offset, chunk.is_end or not chunk.records",
+            ),
+        ),
+    ),
+    Defect(
         "settled-case-left-open-in-snapshot",
         "A case that settled is packed, but its open record stays and wins when it is read.",
         "I23",

@@ -43,6 +43,7 @@ FAULTS: dict[str, tuple[float, float]] = {
     "slow topic": (0.005, 0.1),
     "registry lag": (0.1, 1.0),
     "trickle": (0.1, 0.9),
+    "slow scan": (0.1, 0.7),
     "snapshot lost": (0.05, 0.5),
     "clock": (0.001, 0.02),
     "letter twice": (0.02, 0.3),
