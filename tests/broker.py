@@ -78,9 +78,11 @@ class ContainerBroker:
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + _START_S
         while not answers(self._port):
-            if time.monotonic() > deadline:
-                _, errors = self._container.get_logs()
-                raise LocalBrokerError(f"no answer from {_IMAGE} in {_START_S} s: {errors!r}")
+            container = self._container.get_wrapped_container()
+            container.reload()
+            if container.status == "exited" or time.monotonic() > deadline:
+                said = b"".join(self._container.get_logs())[-2_000:].decode(errors="replace")
+                raise LocalBrokerError(f"{_IMAGE} does not answer, {container.status}:\n{said}")
             time.sleep(0.1)
 
 

@@ -7,7 +7,7 @@ import pytest
 from caseway.contracts import topics
 from caseway.contracts.codec import type_of
 from caseway.contracts.shard import ShardGenesis
-from caseway.errors import ConfigError, Unavailable
+from caseway.errors import ConfigError, Fenced, Unavailable
 from caseway.hosting.log import Chunk, Place, Writer
 from caseway.hosting.memory_log import MemoryLog
 from caseway_control.genesis import LOGS, found, read_genesis
@@ -80,3 +80,28 @@ async def test_what_is_half_founded_is_completed() -> None:
         await found(log, OURS)
     assert await found(log, OURS) == len(PLACES)
     assert geneses(log) == len(PLACES)
+
+
+class WaitedForLog(MemoryLog):
+    """A service that runs already fences whoever founds, as it does while it waits."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(2, lambda: 1_000)
+        self._left = times
+
+    async def scan(self, place: Place, start: int) -> Chunk:
+        if place == PLACES[0] and self._left > 0:
+            self._left -= 1
+            await super().fence("intake", 0)
+        return await super().scan(place, start)
+
+
+async def test_services_that_wait_for_their_genesis_do_not_keep_it_from_being_written() -> None:
+    log = WaitedForLog(5)
+    assert await found(log, OURS) == len(PLACES)
+    assert geneses(log) == len(PLACES)
+
+
+async def test_who_is_fenced_again_and_again_gives_up() -> None:
+    with pytest.raises(Fenced):
+        await found(WaitedForLog(1_000), OURS)
