@@ -43,7 +43,6 @@ FAULTS: dict[str, tuple[float, float]] = {
     "slow topic": (0.005, 0.1),
     "registry lag": (0.1, 1.0),
     "trickle": (0.1, 0.9),
-    "slow scan": (0.1, 0.7),
     "snapshot lost": (0.05, 0.5),
     "clock": (0.001, 0.02),
     "letter twice": (0.02, 0.3),
@@ -61,6 +60,8 @@ FAULTS: dict[str, tuple[float, float]] = {
     "second thoughts": (0.05, 0.5),
     "conflict": (0.1, 0.5),
 }
+# Drawn by itself: whoever adds a kind above gives every seed another city.
+_SLOW_SCAN = (0.1, 0.7)
 # What operators do in mid-flight.
 CONTROLS = ("quarantine", "halt", "dismiss", "forged wish")
 
@@ -99,6 +100,9 @@ def draw(seed: int) -> Plan:
         for kind, (low, high) in FAULTS.items()
         if chance.random() < share
     )
+    slow = Random(f"plan {seed} slow scan")
+    if slow.random() < share:
+        faults = (*faults, ("slow scan", round(slow.uniform(*_SLOW_SCAN), 4)))
     odd = chance.choice((0.0, 0.15, 0.4))
     agents = tuple((name, chance.choice(AGENT_WAYS)) for name in AGENTS if chance.random() < odd)
     odd_people = chance.choice((0.0, 0.3, 0.6, 1.0))

@@ -66,7 +66,7 @@ class Limits:
     snapshot_events: int = 1_000
     # What was heard and led to nothing goes with the next commit, or alone after this: half of
     # what approval hears of a case needs no answer, and a commit wakes every reader of its log.
-    silence_ms: int = 2_000
+    silence_ms: int = 500
 
 
 class ShardLike(Protocol):
