@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.desk import Desk, Gate, Key, Task
-from tests.sim.founding import PEOPLE
+from tests.sim.founding import PEOPLE, card_of
 from tests.sim.reading import Line
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _POLLS_MAX = 120
 _CALLS = {"gate.opened", "gate.escalated", "gate.overdue"}
 _QUEUED = {"task.opened", "task.escalated"}
 _SEND_BACKS_MAX = 2
+_STAND_IN = "olga"  # decides nothing otherwise
 
 
 class People:
@@ -58,9 +59,11 @@ class People:
             Violation: the lists never get empty.
         """
         for key, gate in list(self.desk.gates.items()):
-            for role in gate.roles:
-                for who in self._holders(role):
-                    self._decide(who, key, gate.revision, gate.digest, "approve")
+            stand_in = [_STAND_IN] if self._polls > _POLLS_MAX // 2 else []
+            for who in [*stand_in, *(who for role in gate.roles for who in self._holders(role))]:
+                self._decide(who, key, gate.revision, gate.digest, "approve")
+        if self._polls == _POLLS_MAX // 2:
+            self._appoint_stand_in({r for gate in self.desk.gates.values() for r in gate.roles})
         for key, task in list(self.desk.tasks.items()):
             if task.holder:
                 self._do(key)
@@ -71,6 +74,16 @@ class People:
         if self._polls > _POLLS_MAX:
             left = [*self.desk.gates, *self.desk.tasks]
             self.world.violate("stuck", f"people still have on their lists: {left}")
+
+    def _appoint_stand_in(self, roles: set[str]) -> None:
+        """What operators do when all who may decide had a hand in it, and the top rung is overdue
+        day after day."""
+        if roles:
+            self.world.counts["stand-in appointed"] += 1
+            card = card_of(_STAND_IN, (*PEOPLE[_STAND_IN], *sorted(roles))).model_dump()
+            self.post.control(
+                "person.appoint", f"person/{_STAND_IN}", ("root:1", "root:2"), card=card
+            )
 
     # -- gates ------------------------------------------------------------------------------------
 
