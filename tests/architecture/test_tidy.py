@@ -71,14 +71,13 @@ DRIVERS = {
     "aiokafka": {
         "shared/caseway/hosting/kafka_admin.py",
         "shared/caseway/hosting/kafka_calls.py",
-        "shared/caseway/hosting/kafka_features.py",
+        "shared/caseway/hosting/kafka_epochs.py",
         "shared/caseway/hosting/kafka_feed.py",
         "shared/caseway/hosting/kafka_hanging.py",
         "shared/caseway/hosting/kafka_log.py",
         "shared/caseway/hosting/kafka_membership.py",
         "shared/caseway/hosting/kafka_quotas.py",
         "shared/caseway/hosting/kafka_records.py",
-        "shared/caseway/hosting/kafka_transactions.py",
     },
     "asyncpg": {"shared/caseway/hosting/postgres_store.py"},
     "apsw": {

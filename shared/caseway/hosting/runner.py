@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -43,9 +42,6 @@ _log = structlog.get_logger("caseway.runner")
 
 # An idle shard looks around this often, so that a stalled one shows within seconds.
 IDLE_S = 0.5
-# Whoever watches lag hears of it when a shard has committed nothing for so long: telling it is a
-# transaction of its own, three requests and a marker.
-_HINT_S = 2.0
 # A commit in hand is finished before a shard is given up, if it ends within this.
 DRAIN_S = 8.0
 _FETCH_S = 0.5
@@ -64,7 +60,6 @@ class _Owned:
         self.places: frozenset[Place] = frozenset()
         self.paused: frozenset[Place] = frozenset()
         self.positions: Mapping[Place, int] = {}
-        self.committed_s = 0.0
         self.woken = asyncio.Event()
         self.is_leaving = False
         self.task: asyncio.Task[None] | None = None
@@ -207,7 +202,6 @@ class ShardRunner:
             case Commit(drafts, positions):
                 assert owned.writer is not None
                 owned.positions = positions
-                owned.committed_s = time.monotonic()
                 return await owned.writer.commit(drafts, positions)
             case Barrier():
                 return await self._registry.barrier()
@@ -261,8 +255,7 @@ class ShardRunner:
             async with asyncio.timeout(span):
                 await owned.woken.wait()
         except TimeoutError:
-            is_due = time.monotonic() - owned.committed_s >= _HINT_S
-            if is_due and owned.writer is not None and owned.positions:
+            if owned.writer is not None and owned.positions:
                 await owned.writer.hint(owned.positions)
                 owned.positions = {}
 
