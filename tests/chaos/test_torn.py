@@ -80,7 +80,8 @@ async def test_without_epochs_readers_drop_what_is_torn_and_lose_nothing(broker:
     """Throwing writers away and reading whole batches is enough for a log, not for offers."""
     namespace = f"s{uuid.uuid4().hex[:8]}"
     outcome = await torment(broker.bootstrap, namespace, TRIES // 2, 7, stock=True)
-    assert outcome.violations == []
+    # A folded batch may even lack its offers, which a late end of another transaction threw away.
+    assert [said for said in outcome.violations if not said.endswith("offers")] == []
     assert outcome.late_ends_accepted > 0
     assert outcome.torn_records + outcome.ghost_offers > 0, "halves were there to be dropped"
 
