@@ -65,7 +65,7 @@ class _TimedWriter:
     def __init__(self, writer: Writer, observe: Observer) -> None:
         self._writer = writer
         self._observe = observe
-        self.hint = writer.hint
+        self.settle = writer.settle
         self.close = writer.close
 
     async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:

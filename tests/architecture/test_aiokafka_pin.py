@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiokafka import errors
+from aiokafka.client import AIOKafkaClient
 from aiokafka.producer import sender
 from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
 from aiokafka.protocol import transaction
@@ -57,6 +59,25 @@ def test_the_transaction_protocol_is_still_the_first_version(name: str) -> None:
         if isinstance(struct, type) and struct.__name__.startswith(f"{name}_v")
     }
     assert versions == {0}
+
+
+async def test_a_client_learns_of_topics_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows the partitions of no others, and to ask for them is no part of its interface."""
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+    asked: list[set[str]] = []
+
+    async def update(_cluster: object, topics: set[str]) -> bool:
+        asked.append(set(topics))
+        return True
+
+    monkeypatch.setattr(client, "_metadata_update", update)
+    syncing = asyncio.create_task(client._md_synchronizer())
+    client.add_topic("a")
+    client.add_topic("b")
+    await client.force_metadata_update()
+    syncing.cancel()
+    assert asked[-1] == {"a", "b"}
+    assert client.cluster.partitions_for_topic("a") is None
 
 
 def test_a_lost_fence_is_an_error_of_its_own() -> None:

@@ -78,6 +78,7 @@ DRIVERS = {
         "shared/caseway/hosting/kafka_membership.py",
         "shared/caseway/hosting/kafka_quotas.py",
         "shared/caseway/hosting/kafka_records.py",
+        "shared/caseway/hosting/kafka_writer.py",
     },
     "asyncpg": {"shared/caseway/hosting/postgres_store.py"},
     "apsw": {
@@ -208,9 +209,10 @@ def test_a_module_is_named_after_its_matter(path: Path) -> None:
 
 def test_every_send_to_the_broker_is_awaited_in_one_place() -> None:
     """The client commits over a failed send unless the send's future was awaited."""
-    adapter = ROOT / "shared/caseway/hosting/kafka_log.py"
+    adapters = (ROOT / f"shared/caseway/hosting/kafka_{name}.py" for name in ("log", "writer"))
     senders = {
         node.name
+        for adapter in adapters
         for node in definitions(adapter)
         if not isinstance(node, ast.ClassDef)
         and any(
@@ -220,7 +222,7 @@ def test_every_send_to_the_broker_is_awaited_in_one_place() -> None:
             for call in ast.walk(node)
         )
     }
-    assert senders == {"_send_all"}
+    assert senders == {"send_all"}
 
 
 @each_file

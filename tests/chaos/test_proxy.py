@@ -140,7 +140,7 @@ async def test_a_copy_comes_when_the_answer_that_it_waits_for_has_passed(
 async def test_a_connection_that_loses_one_answer_gives_no_later_one(
     log: KafkaLog, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("caseway.hosting.kafka_log.COMMIT_S", 0.5)
+    monkeypatch.setattr("caseway.hosting.kafka_writer.COMMIT_S", 0.5)
     proxy.choose = Once(END_TXN, Fault(Act.DROP_REPLY))
     with pytest.raises(Unavailable, match="no answer"):
         await commit(log, "a")

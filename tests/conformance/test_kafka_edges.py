@@ -18,8 +18,9 @@ from caseway.contracts import topics
 from caseway.contracts.control import AgentQuarantined
 from caseway.contracts.shard import ShardGenesis
 from caseway.errors import ContractError, Unavailable
-from caseway.hosting import kafka_admin, kafka_log
-from caseway.hosting.kafka_log import KafkaLog, KafkaWriter
+from caseway.hosting import kafka_admin, kafka_writer
+from caseway.hosting.kafka_log import KafkaLog
+from caseway.hosting.kafka_writer import KafkaWriter
 from caseway.hosting.log import Place
 from caseway.hosting.registry_reader import RegistryReader
 from caseway_control.doctor import diagnose
@@ -91,7 +92,7 @@ async def test_rule_5_a_send_that_fails_fails_the_commit_and_nothing_is_written(
     log: KafkaLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client commits over a failed send unless its future was awaited."""
-    monkeypatch.setattr(kafka_log, "_check_size", lambda _draft: None)
+    monkeypatch.setattr(kafka_writer, "check_size", lambda _draft: None)
     writer = await log.fence("router", 0)
     unknown = draft("cases", "x", partition=99)
     large = draft("cases", "", value=bytes(1_048_576))
@@ -107,7 +108,7 @@ async def test_rule_5_a_send_that_fails_fails_the_commit_and_nothing_is_written(
 async def test_rule_6_a_writer_that_failed_is_of_no_more_use(
     log: KafkaLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_log, "_check_size", lambda _draft: None)
+    monkeypatch.setattr(kafka_writer, "check_size", lambda _draft: None)
     writer = await log.fence("router", 0)
     large = draft("cases", "", value=bytes(1_048_576))
     with pytest.raises(Unavailable):
@@ -115,7 +116,7 @@ async def test_rule_6_a_writer_that_failed_is_of_no_more_use(
     with pytest.raises(Unavailable):
         await writer.commit([draft("cases", "b")], {})
     with pytest.raises(Unavailable):
-        await writer.hint({("intake", 0): 1})
+        await writer.settle({("intake", 0): 1})
     await writer.close()
     owner = await log.fence("router", 0)
     assert await all_of(log, CASES) == []
@@ -135,7 +136,7 @@ async def test_rule_19_a_refused_record_leaves_the_writer_as_it_was(log: KafkaLo
 async def test_rule_8_a_commit_without_an_answer_ends_in_doubt(
     log: KafkaLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_log, "COMMIT_S", 0.05)
+    monkeypatch.setattr(kafka_writer, "COMMIT_S", 0.05)
     writer = await log.fence("router", 0)
     assert isinstance(writer, KafkaWriter)
     monkeypatch.setattr(writer._producer, "commit_transaction", asyncio.Event().wait)
@@ -174,7 +175,7 @@ async def test_rule_12_an_offset_that_does_not_exist_is_an_error_and_no_guess(
 async def test_rule_15_hints_bring_lag_to_zero(log: KafkaLog) -> None:
     writer = await log.fence("router", 0)
     ((offset, _),) = await log.append([draft("submissions", "a")])
-    await writer.hint({("submissions", 0): offset + 1})
+    await writer.settle({("submissions", 0): offset + 1})
     await writer.close()
     admin = AIOKafkaAdminClient(bootstrap_servers=log._bootstrap)
     await admin.start()
@@ -238,7 +239,7 @@ async def test_what_a_fenced_owner_sent_and_no_longer_waits_for_is_no_error_of_t
     new = await log.fence("router", 0)
     drafts = [draft("cases", "a"), draft("cases", "b"), draft("cases", "c", 999)]
     with pytest.raises(AssertionError, match="Unrecognized partition"):
-        await kafka_log._send_all(old._producer, log._namespace, drafts)
+        await kafka_writer.send_all(old._producer, log._namespace, drafts)
     with contextlib.suppress(ProducerFenced):
         await old._producer.flush()
     await old.close()

@@ -204,17 +204,17 @@ async def test_a_compacted_topic_keeps_the_newest_record_of_each_key(log: Sqlite
     assert (await log.bounds(SNAPSHOTS)).first == 3
 
 
-async def test_positions_go_with_the_commit_and_hints_beside_it(
+async def test_positions_go_with_the_commit_and_alone_when_it_has_settled(
     log: SqliteLog, tmp_path: Path
 ) -> None:
     writer = await log.fence("router", 0)
     await writer.commit([draft("cases", "a")], {("intake", 0): 3, ("intake", 1): 1})
     assert log.positions("router") == {("intake", 0): 3, ("intake", 1): 1}
-    await writer.hint({("intake", 0): 4})
+    assert await writer.settle({("intake", 0): 4})
     assert log.positions("router") == {("intake", 0): 4, ("intake", 1): 1}
     await log.fence("router", 0)
     with pytest.raises(Fenced):
-        await writer.hint({("intake", 0): 5})
+        await writer.settle({("intake", 0): 5})
     assert log.positions("router")["intake", 0] == 4
     assert log.positions("approval") == {}
 

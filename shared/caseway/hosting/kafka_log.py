@@ -1,16 +1,15 @@
 """The production log: Apache Kafka through aiokafka, which only `hosting/kafka_*.py` name.
 
 Each rule here stands for lost data (docs/decisions.md has what was measured): one static
-transactional id a shard; every send awaited before the commit, because aiokafka commits over a
-failed send; a producer that failed once is never used again; one deadline on every call; no
-position but the one we seek to.
+transactional id a shard; one deadline on every call; no position but the one we seek to. Those of
+a commit are in `kafka_writer.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -18,12 +17,13 @@ from aiokafka.producer import sender as aiokafka_sender
 
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
-from caseway.errors import ContractError, Unavailable
+from caseway.errors import Unavailable
 from caseway.hosting import kafka_admin, kafka_epochs, kafka_quotas, kafka_records
 from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded, record_of, stop
 from caseway.hosting.kafka_feed import KafkaFeed
 from caseway.hosting.kafka_hanging import abort_forgotten
 from caseway.hosting.kafka_membership import KafkaMembership
+from caseway.hosting.kafka_writer import KafkaWriter, check_size, send_all
 from caseway.hosting.log import (
     Bounds,
     Chunk,
@@ -40,8 +40,6 @@ _log = structlog.get_logger("caseway.kafka_log")
 
 # A transaction that its owner left open blocks every reader for at most this long.
 TRANSACTION_TIMEOUT_MS = 10_000
-# Below the transaction's own timeout: an answer after it is worth nothing.
-COMMIT_S = 8.0
 _SCAN_RECORDS = 2_000
 # Short, because a fetch that holds only markers moves the position and returns nothing.
 _SCAN_WAIT_MS = 20
@@ -109,7 +107,7 @@ class KafkaLog:
         except BaseException:
             await stop(producer)
             raise
-        return KafkaWriter(producer, self._namespace, service)
+        return KafkaWriter(producer, self._namespace, service, self._stable_end)
 
     async def _abort_forgotten(self, producer: AIOKafkaProducer, service: str, shard: int) -> None:
         stable, all_ = await self._probe("read_committed"), await self._probe("read_uncommitted")
@@ -127,10 +125,10 @@ class KafkaLog:
     async def append(self, drafts: Sequence[Draft]) -> Sequence[tuple[int, int]]:
         """Append to inbound topics with an idempotent producer; acknowledged means replicated."""
         for draft in drafts:
-            _check_size(draft)
+            check_size(draft)
         producer = await self._appender()
         try:
-            return await bounded(_send_all(producer, self._namespace, drafts), CALL_S, "append")
+            return await bounded(send_all(producer, self._namespace, drafts), CALL_S, "append")
         except Unavailable:
             self._plain = None
             await stop(producer)
@@ -162,15 +160,14 @@ class KafkaLog:
     async def scan(self, place: Place, start: int) -> Chunk:
         """Read committed records; one consumer a partition lives until its end was reached."""
         partition = self._partition(place)
-        known = self._scanners.pop(place, None)
-        if known is None:
+        consumer, end = self._scanners.pop(place, (None, -1))
+        if consumer is None:
             consumer = await self._consumer("read_committed")
-            consumer.assign([partition])
-            consumer.seek(partition, start)
-            ends = await bounded(consumer.end_offsets([partition]), CALL_S, "end")
-            known = (consumer, ends[partition])
-        consumer, end = known
         try:
+            if end < 0:
+                consumer.assign([partition])
+                consumer.seek(partition, start)
+                end = (await bounded(consumer.end_offsets([partition]), CALL_S, "end"))[partition]
             records: list[Record] = []
             position = await bounded(consumer.position(partition), CALL_S, "position")
             if position != start:
@@ -191,7 +188,7 @@ class KafkaLog:
         if is_end:
             await stop(consumer)
         else:
-            self._scanners[place] = known
+            self._scanners[place] = (consumer, end)
         return Chunk(records, position, is_end)
 
     async def bounds(self, place: Place) -> Bounds:
@@ -206,6 +203,13 @@ class KafkaLog:
         partition = self._partition(place)
         prober = await self._probe("read_uncommitted")
         ends = await bounded(prober.end_offsets([partition]), CALL_S, "end")
+        return int(ends[partition])
+
+    async def _stable_end(self, place: Place) -> int:
+        """Below this everything that was committed can be read."""
+        partition = self._partition(place)
+        prober = await self._probe("read_committed")
+        ends = await bounded(prober.end_offsets([partition]), CALL_S, "stable end")
         return int(ends[partition])
 
     async def feed(self, linger_ms: int = 0) -> Feed:
@@ -293,82 +297,3 @@ class KafkaLog:
         for client in clients:
             if client is not None:
                 await stop(client)
-
-
-class KafkaWriter:
-    """The transactional producer of one shard, good until its first failure."""
-
-    def __init__(self, producer: AIOKafkaProducer, namespace: str, service: str) -> None:
-        self._producer = producer
-        self._namespace = namespace
-        self._group = f"{namespace}.{service}"
-        self._hinted: dict[Place, int] = {}
-
-    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
-        """One transaction; every send is awaited before the offsets and the end."""
-        for draft in drafts:
-            _check_size(draft)
-        return await bounded(self._commit(drafts), COMMIT_S, "commit")
-
-    async def _commit(self, drafts: Sequence[Draft]) -> int:
-        # No group offsets: the trailer holds the positions, and offsets would double the cost of
-        # a commit (8.2 against 3.6 ms). They follow as a hint when the shard has nothing to do.
-        await self._producer.begin_transaction()
-        sent = await _send_all(self._producer, self._namespace, drafts)
-        await self._producer.commit_transaction()
-        return sent[-1][0]
-
-    async def hint(self, positions: Mapping[Place, int]) -> None:
-        """Commit the group's offsets alone, through the transaction of the rightful owner."""
-        moved = {p: o for p, o in positions.items() if self._hinted.get(p) != o}
-        if moved:
-            await bounded(self._hint(moved), COMMIT_S, "offsets")
-            self._hinted.update(moved)
-
-    async def _hint(self, moved: Mapping[Place, int]) -> None:
-        offsets = {TopicPartition(f"{self._namespace}.{t}", n): o for (t, n), o in moved.items()}
-        await self._producer.begin_transaction()
-        await self._producer.send_offsets_to_transaction(offsets, self._group)
-        await self._producer.commit_transaction()
-
-    async def close(self) -> None:
-        """Stop without ending a transaction: the next owner's fence aborts what is open."""
-        await stop(self._producer)
-
-
-async def _send_all(
-    producer: AIOKafkaProducer, namespace: str, drafts: Sequence[Draft]
-) -> list[tuple[int, int]]:
-    """Send in order and wait for every answer; (offset, append time) of each."""
-    futures: list[asyncio.Future[Any]] = []
-    try:
-        for draft in drafts:
-            futures.append(
-                await producer.send(
-                    f"{namespace}.{draft.topic}",
-                    value=draft.value,
-                    key=draft.key,
-                    partition=draft.partition,
-                    headers=list(draft.headers),
-                )
-            )
-        return [(sent.offset, sent.timestamp) for sent in await asyncio.gather(*futures)]
-    except BaseException:
-        for future in futures:  # nobody waits for these any more, and each will fail
-            future.add_done_callback(_hear)
-        raise
-
-
-def _hear(future: asyncio.Future[Any]) -> None:
-    """Or the loop logs an error that was never retrieved."""
-    if not future.cancelled():
-        future.exception()
-
-
-def _check_size(draft: Draft) -> None:
-    if draft.is_beyond(RECORD_BYTES_MAX - 1024):
-        raise ContractError(
-            f"a record for {draft.topic} has {draft.size_bytes} bytes; at most "
-            f"{RECORD_BYTES_MAX - 1024}: store large evidence and send a reference",
-            code="RECORD_TOO_LARGE",
-        )

@@ -80,13 +80,15 @@ class Writer(Protocol):
     """
 
     async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
-        """Append the drafts, all or nothing; `positions` may go with them or be hinted later.
+        """Append the drafts, all or nothing; `positions` may go with them, or with `settle`.
 
         Returns the offset of the last draft, which is the trailer on the own log.
         """
 
-    async def hint(self, positions: Mapping[Place, int]) -> None:
-        """Tell lag tools how far the shard has read; the trailer, not this, is what counts."""
+    async def settle(self, positions: Mapping[Place, int]) -> bool:
+        """The shard has nothing to do: tell lag tools how far it has read (the trailer, not this,
+        is what counts), and say whether its last commit can be read. If not, ask again.
+        """
 
     async def close(self) -> None:
         """Give the connection back; never commits anything."""

@@ -161,9 +161,10 @@ class MemoryWriter:
             self._is_dead = True
             raise
 
-    async def hint(self, positions: Mapping[Place, int]) -> None:
-        """Note the group's offsets."""
+    async def settle(self, positions: Mapping[Place, int]) -> bool:
+        """Note the group's offsets; what was committed can be read at once."""
         self._log.group_offsets.setdefault(self.service, {}).update(positions)
+        return True
 
     async def close(self) -> None:
         """Nothing is held."""

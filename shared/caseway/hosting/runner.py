@@ -59,7 +59,8 @@ class _Owned:
         self.arrived: dict[Place, list[Record]] = {}
         self.places: frozenset[Place] = frozenset()
         self.paused: frozenset[Place] = frozenset()
-        self.positions: Mapping[Place, int] = {}
+        # Those of the takeover or the last commit, until they have settled.
+        self.positions: Mapping[Place, int] | None = None
         self.woken = asyncio.Event()
         self.is_leaving = False
         self.task: asyncio.Task[None] | None = None
@@ -201,8 +202,9 @@ class ShardRunner:
                 return await self._wait(owned, effect)
             case Commit(drafts, positions):
                 assert owned.writer is not None
+                offset = await owned.writer.commit(drafts, positions)
                 owned.positions = positions
-                return await owned.writer.commit(drafts, positions)
+                return offset
             case Barrier():
                 return await self._registry.barrier()
             case Scan(place, start):
@@ -255,15 +257,16 @@ class ShardRunner:
             async with asyncio.timeout(span):
                 await owned.woken.wait()
         except TimeoutError:
-            if owned.writer is not None and owned.positions:
-                await owned.writer.hint(owned.positions)
-                owned.positions = {}
+            writer, positions = owned.writer, owned.positions
+            if writer is not None and positions is not None and await writer.settle(positions):
+                owned.positions = None
 
     async def _seek(self, owned: _Owned, positions: Mapping[Place, int]) -> None:
         assert self._feed is not None
         owned.arrived = {}
         owned.paused = frozenset()
         owned.places = frozenset(positions)
+        owned.positions = positions
         for place in owned.places:
             self._by_place[place] = owned
         await self._feed.seek(positions)

@@ -157,10 +157,14 @@ class SqliteWriter:
         given = await self._write(drafts, positions)
         return given[-1][0]
 
-    async def hint(self, positions: Mapping[Place, int]) -> None:
-        """Write down what no commit took along; mostly there is nothing, and no flush."""
+    async def settle(self, positions: Mapping[Place, int]) -> bool:
+        """Write down what no commit took along: mostly there is nothing, and no flush.
+
+        What was committed can be read at once.
+        """
         if any(self._read.get(place) != offset for place, offset in positions.items()):
             await self._write((), positions)
+        return True
 
     async def _write(
         self, drafts: Sequence[Draft], positions: Mapping[Place, int]
