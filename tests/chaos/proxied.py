@@ -21,7 +21,6 @@ from typing import Any
 
 from tests.chaos.proxy import (
     ADD_OFFSETS,
-    ADD_PARTITIONS,
     END_TXN,
     FETCH,
     INIT_PRODUCER_ID,
@@ -46,8 +45,7 @@ RATES: dict[int, dict[Act, int]] = {
         Act.DROP_REPLY: 1,
     },
     TXN_OFFSET_COMMIT: {Act.STRAY: 20, Act.COPY: 40, Act.DELAY: 30, Act.CUT_AFTER: 10},
-    PRODUCE: {Act.STRAY: 3, Act.COPY: 10, Act.DUPLICATE: 5, Act.DELAY: 20, Act.CUT_AFTER: 3},
-    ADD_PARTITIONS: {Act.STRAY: 5, Act.COPY: 10, Act.DELAY: 10, Act.CUT_AFTER: 5},
+    PRODUCE: {Act.STRAY: 8, Act.COPY: 20, Act.DUPLICATE: 5, Act.DELAY: 30, Act.CUT_AFTER: 8},
     ADD_OFFSETS: {Act.STRAY: 10, Act.COPY: 10, Act.DELAY: 10},
     INIT_PRODUCER_ID: {Act.STRAY: 30, Act.COPY: 30, Act.DELAY: 30},
     FETCH: {Act.CUT_AFTER: 1, Act.DELAY: 2, Act.OVERTAKE: 1},
@@ -57,7 +55,7 @@ _FROZEN_S = 5.0  # a request at which its sender is killed is let go after this
 # Where an instance is killed: before the broker hears of the request, or before it is answered.
 POINTS = tuple(
     (api, moment)
-    for api in (INIT_PRODUCER_ID, ADD_PARTITIONS, PRODUCE, END_TXN, TXN_OFFSET_COMMIT)
+    for api in (INIT_PRODUCER_ID, PRODUCE, END_TXN, TXN_OFFSET_COMMIT)
     for moment in ("before", "after")
 )
 

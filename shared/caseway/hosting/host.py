@@ -54,7 +54,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one shard, in records of one topic, own-log events, and failures in a row."""
+    """Bounds of one shard, in records of one topic, own-log events, and milliseconds."""
 
     # A record that comes amid a flood waits until so many of it are decided and committed, 30 ms
     # of a core. 200 made it wait four times as long; 25 costs the broker twice as much.
@@ -64,6 +64,9 @@ class Limits:
     # A takeover replays at most about this many events after its snapshot: a tenth of a second.
     # A round costs what some twenty events do.
     snapshot_events: int = 1_000
+    # What was heard and led to nothing goes with the next commit, or alone after this: half of
+    # what approval hears of a case needs no answer, and a commit wakes every reader of its log.
+    silence_ms: int = 500
 
 
 class ShardLike(Protocol):
@@ -135,6 +138,7 @@ class Shard(Generic[S]):
         self.sequence = 0
         self.epoch = 0
         self._next_own = 0
+        self._silent_ms: int | None = None  # since when there is something without an answer
         self._last: ShardCommitted | None = None
         self._snapshots = SnapshotWriter(self.card, self.number)
         # Settled and gone keys count: after a snapshot that was not used, this is all of them.
@@ -215,7 +219,7 @@ class Shard(Generic[S]):
             arrival: Arrival = yield Wait(
                 self.worker.registry_position,
                 self.inbox.awaited_position(self.worker.registry_position),
-                self.worker.next_due_ms(),
+                self._until_ms(),
                 is_idle,
                 self.inbox.full(self.limits.queue_records),
             )
@@ -239,11 +243,27 @@ class Shard(Generic[S]):
                 break
         self.worker.decide_held()
         self.worker.wake(now_ms, self.sequence + 1)
-        if not self.worker.is_worth_a_commit:
+        if not self.worker.is_worth_a_commit or self._may_stay_silent(now_ms):
             return
         commit, trailer = self._seal(now_ms)
         offset: int = yield commit
         self._accept(trailer, offset + 1)
+
+    def _may_stay_silent(self, now_ms: int) -> bool:
+        """Whether all that was heard led to nothing, and may be heard again after a crash."""
+        if self.worker.has_drafts:
+            return False
+        if self._silent_ms is None:
+            self._silent_ms = now_ms
+        # A clock that goes back must not make the silence longer.
+        return 0 <= now_ms - self._silent_ms < self.limits.silence_ms
+
+    def _until_ms(self) -> int | None:
+        due_ms = self.worker.next_due_ms()
+        if self._silent_ms is None:
+            return due_ms
+        end_ms = self._silent_ms + self.limits.silence_ms
+        return end_ms if due_ms is None else min(due_ms, end_ms)
 
     def _seal(self, now_ms: int) -> tuple[Commit, ShardCommitted]:
         own, others = self.worker.drafts()
@@ -294,6 +314,7 @@ class Shard(Generic[S]):
 
     def _accept(self, trailer: ShardCommitted, next_own: int) -> None:
         self.commits += 1
+        self._silent_ms = None
         self._last = trailer
         self._next_own = next_own
         self._unsnapped |= self.worker.accept()

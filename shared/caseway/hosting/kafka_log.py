@@ -18,7 +18,7 @@ from aiokafka.producer import sender as aiokafka_sender
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.topics import OWN_LOGS, Topic
 from caseway.errors import Unavailable
-from caseway.hosting import kafka_admin, kafka_epochs, kafka_quotas, kafka_records
+from caseway.hosting import kafka_admin, kafka_quotas, kafka_records, kafka_transactions
 from caseway.hosting.kafka_calls import CALL_S, RECORD_BYTES_MAX, bounded, record_of, stop
 from caseway.hosting.kafka_feed import KafkaFeed
 from caseway.hosting.kafka_hanging import abort_forgotten
@@ -49,8 +49,8 @@ _BATCH_BYTES = 1_048_576
 # on a quiet machine that takes 1-3 ms, and ten such waits are the latency of a case.
 _RETRY_MS = 5
 aiokafka_sender.BACKOFF_OVERRIDE = 0.001
-kafka_epochs.teach()
 kafka_records.teach()
+kafka_transactions.teach()
 
 
 class KafkaLog:
@@ -103,6 +103,7 @@ class KafkaLog:
         )
         try:
             await bounded(producer.start(), CALL_S, "fence")
+            await bounded(kafka_transactions.use_newest(producer), CALL_S, "fence")
             await bounded(self._abort_forgotten(producer, service, shard), CALL_S, "fence")
         except BaseException:
             await stop(producer)
@@ -142,7 +143,7 @@ class KafkaLog:
                     client_id=self._client_id,
                     enable_idempotence=True,
                     acks="all",
-                    linger_ms=1,
+                    linger_ms=0,
                     max_batch_size=_BATCH_BYTES,
                     max_request_size=RECORD_BYTES_MAX,
                     compression_type="lz4",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,9 @@ _log = structlog.get_logger("caseway.runner")
 
 # An idle shard looks around this often, so that a stalled one shows within seconds.
 IDLE_S = 0.5
+# Whoever watches lag hears of it when a shard has committed nothing for so long: telling it is a
+# transaction of its own, three requests and a marker.
+_SETTLE_S = 2.0
 # A commit in hand is finished before a shard is given up, if it ends within this.
 DRAIN_S = 8.0
 _FETCH_S = 0.5
@@ -61,6 +65,7 @@ class _Owned:
         self.paused: frozenset[Place] = frozenset()
         # Those of the takeover or the last commit, until they have settled.
         self.positions: Mapping[Place, int] | None = None
+        self.committed_s = 0.0
         self.woken = asyncio.Event()
         self.is_leaving = False
         self.task: asyncio.Task[None] | None = None
@@ -204,6 +209,7 @@ class ShardRunner:
                 assert owned.writer is not None
                 offset = await owned.writer.commit(drafts, positions)
                 owned.positions = positions
+                owned.committed_s = time.monotonic()
                 return offset
             case Barrier():
                 return await self._registry.barrier()
@@ -258,7 +264,10 @@ class ShardRunner:
                 await owned.woken.wait()
         except TimeoutError:
             writer, positions = owned.writer, owned.positions
-            if writer is not None and positions is not None and await writer.settle(positions):
+            if writer is None or positions is None:
+                return
+            is_due = time.monotonic() - owned.committed_s >= _SETTLE_S
+            if is_due and await writer.settle(positions):
                 owned.positions = None
 
     async def _seek(self, owned: _Owned, positions: Mapping[Place, int]) -> None:

@@ -110,6 +110,11 @@ class Worker(Generic[S]):
         """True when something was decided, even if the decision was to say nothing."""
         return self._consumed
 
+    @property
+    def has_drafts(self) -> bool:
+        """True when the batch in hand says something."""
+        return bool(self._own or self._others)
+
     def drafts(self) -> tuple[list[Draft], list[Draft]]:
         """What goes to the own log, and what goes elsewhere."""
         return self._own, self._others

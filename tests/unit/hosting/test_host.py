@@ -100,13 +100,57 @@ async def test_a_position_stays_before_what_was_fetched_and_not_decided() -> Non
     assert await made.words() == ["a", "b", "c"]
 
 
-async def test_an_input_that_led_to_nothing_counts_as_read() -> None:
+@pytest.mark.parametrize("later_ms", [500, -60_000])
+async def test_an_input_that_led_to_nothing_counts_as_read_after_a_while(later_ms: int) -> None:
+    """However little is said, and whatever the clock does: lag goes to zero."""
     made = await world()
     await made.hear("silence")
-    await Driven(made).rest()
+    driven = await Driven(made).rest()
+    wait = await driven.until(Wait)
+    assert isinstance(wait, Wait)
+    assert (wait.is_idle, wait.until_ms) == (True, made.now_ms + 500)
+    assert await made.batches() == []
+    made.now_ms += later_ms
+    await driven.step()
+    await driven.rest()
     (batch,) = await made.batches()
     assert batch.records == []
     assert batch.trailer.positions["submissions/0"] == 1
+    wait = await driven.until(Wait)
+    assert isinstance(wait, Wait)
+    assert wait.until_ms is None
+
+
+async def test_what_led_to_nothing_goes_with_the_next_commit() -> None:
+    """A commit of its own would wake every reader of the log for nothing."""
+    made = await world()
+    driven = Driven(made)
+    await made.hear("silence")
+    await driven.rest()
+    made.now_ms += 400
+    await made.hear("a")
+    await driven.rest()
+    (batch,) = await made.batches()
+    assert (len(batch.records), batch.trailer.positions["submissions/0"]) == (1, 2)
+
+
+async def test_silence_ends_however_often_it_is_renewed() -> None:
+    made = await world()
+    driven = Driven(made)
+    for _ in range(10):
+        await made.hear("silence")
+        await driven.rest()
+        made.now_ms += 100
+    (batch,) = await made.batches()
+    assert batch.trailer.positions["submissions/0"] == 6
+
+
+async def test_what_led_to_nothing_is_heard_again_after_a_crash() -> None:
+    made = await world()
+    await made.hear("silence", "a")
+    await Driven(made, limits=Limits(share_records=1)).until(Commit)
+    await Driven(made).rest()
+    assert await made.words() == ["a"]
 
 
 async def test_a_shard_without_a_genesis_waits_and_never_begins_a_log_of_its_own() -> None:
