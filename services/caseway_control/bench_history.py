@@ -162,7 +162,7 @@ class _Scribe:
         )
         envelope = self._trailer.envelope._replace(id=f"{self._trailer.envelope.id}-{sequence}")
         trailer = encode(*self._place, Event(self._trailer.key, envelope, self._last))
-        offset = await self._writer.commit([*self._round(before), *own, trailer], {})
+        offset, _ = await self._writer.commit([*self._round(before), *own, trailer], {})
         self._next_own = offset + 1
 
     def _round(self, before: ShardCommitted) -> Sequence[Draft]:

@@ -68,8 +68,10 @@ class _TimedWriter:
         self.settle = writer.settle
         self.close = writer.close
 
-    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+    async def commit(
+        self, drafts: Sequence[Draft], positions: Mapping[Place, int]
+    ) -> tuple[int, int]:
         began = time.perf_counter()
-        offset = await self._writer.commit(drafts, positions)
+        given = await self._writer.commit(drafts, positions)
         self._observe(time.perf_counter() - began)
-        return offset
+        return given

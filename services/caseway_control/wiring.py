@@ -45,8 +45,13 @@ _log = structlog.get_logger("caseway.wiring")
 
 
 def now_ms() -> int:
-    """The clock of the machine; whoever needs the time is handed this."""
+    """The clock of the machine: for people and for metrics, and for nothing that decides."""
     return time.time_ns() // 1_000_000
+
+
+def steady_ms() -> int:
+    """A clock that only counts, from the machine's start: nobody can set it."""
+    return time.monotonic_ns() // 1_000_000
 
 
 class Engine:
@@ -126,7 +131,7 @@ class Engine:
     def _runner(self, service: str, member: str) -> ShardRunner | None:
         if service != AUDIT_SERVICE:
             card = CARDS[service]
-            return ServiceRunner(card, self._metered, self._registry, now_ms, member=member)
+            return ServiceRunner(card, self._metered, self._registry, steady_ms, member=member)
         file = _checkpoint_key(self._space)
         if file is None:
             _log.warning("no checkpoint key: nothing is sealed", service=service)
@@ -138,7 +143,7 @@ class Engine:
             lambda _: SealingShard(Sealer, key, places),
             self._metered,
             self._registry,
-            now_ms,
+            steady_ms,
             member=member,
             only=frozenset({0}),
             linger_ms=SEALING_LINGER_MS,
@@ -234,7 +239,7 @@ def reading_of(service: str, shard: ShardLike) -> ShardReading:
         halt_reason=shard.halt_reason,
         commits=shard.commits,
         replayed_events=shard.replayed_events,
-        progress_ms=shard.progress_ms,
+        progress_ms=_by_the_machine(shard.progress_ms),
         oldest_ms=getattr(shard, "oldest_ms", None),
     )
     if not isinstance(shard, Shard):
@@ -253,6 +258,11 @@ def reading_of(service: str, shard: ShardLike) -> ShardReading:
         faulted_cases=census.faulted,
         stuck_cases=census.stuck,
     )
+
+
+def _by_the_machine(at_ms: int) -> int:
+    """A time of the steady clock as one of the machine's; 0 stays 0, which is never."""
+    return now_ms() - (steady_ms() - at_ms) if at_ms else 0
 
 
 def _oldest_ms(inbox: Inbox) -> int | None:

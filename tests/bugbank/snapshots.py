@@ -95,10 +95,10 @@ DEFECTS = (
         (
             Edit(
                 SealingShard._seal,
-                "before = self._snapshot(now_ms) if self._unsnapped >= self._snapshot_checkpoints"
+                "before = self._snapshot() if self._unsnapped >= self._snapshot_checkpoints"
                 " else []\n    checkpoint = self._sealer.seal(self._genesis, self._key)",
                 "checkpoint = self._sealer.seal(self._genesis, self._key)\n"
-                "    before = self._snapshot(now_ms) if self._unsnapped >= "
+                "    before = self._snapshot() if self._unsnapped >= "
                 "self._snapshot_checkpoints else []",
             ),
         ),

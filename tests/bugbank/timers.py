@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from caseway.hosting.host import Shard
 from caseway.hosting.worker import Worker
 from caseway_sla_watchdog import deadlines, processor, state
 from tests.bugbank.planting import Defect, Edit
@@ -21,6 +22,24 @@ DEFECTS = (
         "A lease runs from the newest record of any topic and not from the one that asks for it.",
         "I05",
         (Edit(processor._timer, "delivery.appended_ms +", "delivery.at_ms +"),),
+    ),
+    Defect(
+        "time-by-the-machine",
+        "Who takes over counts from the clock of its machine and asks no log for the time.",
+        "stuck",
+        (
+            Edit(
+                Shard._reset,
+                "self._ahead_ms: int | None = None",
+                "self._ahead_ms: int | None = 0",
+            ),
+        ),
+    ),
+    Defect(
+        "time-not-asked-for",
+        "Who takes over waits for its next commit to learn what time it is, be it never.",
+        "stuck",
+        (Edit(Shard._must_tell_time, "self._ahead_ms is None and", "False and"),),
     ),
     Defect(
         "timer-fires-twice",

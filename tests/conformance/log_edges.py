@@ -164,7 +164,7 @@ class LogEdges:
         writer = await log.fence("router", 0)
         last = await log.end(CASES)
         for _ in range(3):
-            offset = await writer.commit([draft("cases", "a"), draft("cases", "b")], {})
+            offset, _ = await writer.commit([draft("cases", "a"), draft("cases", "b")], {})
             end = await log.end(CASES)
             assert end > offset >= last
             last = end

@@ -81,10 +81,11 @@ class LogConformance:
             draft("offers.claims", "offer", 1),
             draft("cases", "end"),
         ]
-        offset = await writer.commit(drafts, {("intake", 0): 7})
+        offset, at_ms = await writer.commit(drafts, {("intake", 0): 7})
         assert values(await all_of(log, CASES)) == ["event", "end"]
         assert values(await all_of(log, ("offers.claims", 1))) == ["offer"]
-        assert (await all_of(log, CASES))[-1].offset == offset
+        last = (await all_of(log, CASES))[-1]
+        assert (last.offset, last.at_ms) == (offset, at_ms)
         await writer.close()
 
     async def test_rule_1_a_stale_writer_is_fenced_and_nothing_of_its_commit_is_seen(

@@ -59,7 +59,7 @@ async def begun(log: KafkaLog, text: str, place: Place = CASES) -> KafkaWriter:
 
 async def test_what_an_open_transaction_wrote_is_beyond_the_end_of_a_scan(log: KafkaLog) -> None:
     before = await log.fence("router", 0)
-    offset = await before.commit([draft("cases", "a")], {})
+    offset, _ = await before.commit([draft("cases", "a")], {})
     orphan = await begun(log, "orphan")
     assert await log.end(CASES) > offset + 2
     assert values(await all_of(log, CASES)) == ["a"]

@@ -79,7 +79,8 @@ async def forget(log: KafkaLog, writer: KafkaWriter) -> int:
     manager = producer._txn_manager
     manager.maybe_add_partition_to_txn = manager._txn_partitions.add
     producer.commit_transaction = _acknowledged
-    return await writer.commit([draft("offers.claims", "lost"), draft("cases", "lost")], {})
+    offset, _ = await writer.commit([draft("offers.claims", "lost"), draft("cases", "lost")], {})
+    return offset
 
 
 async def _acknowledged() -> None:

@@ -41,7 +41,7 @@ async def commit(log: KafkaLog, count: int) -> list[str]:
     writer = await log.fence("router", 0)
     for text in texts:
         drafts = [draft("offers.claims", text), draft("cases", text)]
-        offset = await writer.commit(drafts, {})
+        offset, _ = await writer.commit(drafts, {})
         assert offset >= 0
     await writer.close()
     return texts

@@ -37,7 +37,8 @@ async def test_markers_and_aborted_records_leave_gaps() -> None:
     with pytest.raises(Unavailable):
         await writer.commit([draft("cases", "aborted")], {})
     owner = await log.fence("router", 0)
-    assert await owner.commit([draft("cases", "d")], {}) == 5
+    offset, _ = await owner.commit([draft("cases", "d")], {})
+    assert offset == 5
     assert [(r.offset, r.value) for r in await all_of(log, CASES)] == [
         (0, b"a"),
         (1, b"b"),

@@ -75,8 +75,6 @@ class City:
         world = self.world
         world.tell("all faults are over")
         world.is_healed = world.faults.are_over = True
-        for owner in list(world.owners):
-            owner.skew_ms = 0
         for key, owner in list(world.assigned.items()):
             if not owner.is_alive:
                 world.assign(*key)

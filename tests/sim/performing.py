@@ -13,6 +13,7 @@ from caseway.hosting.effects import (
     Arrival,
     Barrier,
     Commit,
+    Committed,
     Effect,
     Fence,
     RegistryAt,
@@ -43,7 +44,8 @@ class Performer:
     def __init__(self, world: World, service: str, number: int, name: str) -> None:
         self.world, self.service, self.number, self.name = world, service, number, name
         self.shard = world.make_shard(service, number)
-        self.skew_ms = 0
+        # A steady clock counts from anywhere.
+        self._origin_ms = world.chance.stream("steady clock").randrange(10**12)
         self.known = 0  # how many registry entries this process has read
         self.next: dict[Place, int] = {}
         self.fresh: dict[Place, None] = {}
@@ -51,8 +53,8 @@ class Performer:
         self._epoch = 0
 
     def now_ms(self) -> int:
-        """What the clock of this process says."""
-        return self.world.now_ms + self.skew_ms
+        """What the steady clock of this process says."""
+        return self.world.now_ms - self._origin_ms
 
     def has_something(self, wait: Wait) -> bool:
         """Whether a wait has an answer now."""
@@ -164,11 +166,12 @@ class Performer:
             news = world.registry[: self.known]
             later = [entry for entry in news if entry[1].position > wait.registry_position]
         if world.faults.strikes("clock"):
-            self.skew_ms = int(world.faults.amount("clock", -5_000, 7_200_000))
-            world.tell(f"the clock of {self.name} is {self.skew_ms / 1000:.0f} s off")
+            still_ms = int(world.faults.amount("clock", 0, 60_000))
+            self._origin_ms += still_ms
+            world.tell(f"the clock of {self.name} stood still for {still_ms / 1000:.0f} s")
         return Arrival(found, later, self.now_ms())
 
-    def _commit(self, effect: Commit) -> int:
+    def _commit(self, effect: Commit) -> Committed:
         world = self.world
         failure = next((f for f in COMMIT_FAILURES if world.faults.strikes(f)), None)
         changes = any(draft.topic == "registry" for draft in effect.drafts)
@@ -178,7 +181,8 @@ class Performer:
             world.tell(f"{self.name}: a commit of {len(effect.drafts)} records is {failure}")
         key = (self.service, self.number)
         try:
-            return world.broker.commit(*key, self._epoch, effect.drafts, failure)  # type: ignore[arg-type]
+            given = world.broker.commit(*key, self._epoch, effect.drafts, failure)  # type: ignore[arg-type]
+            return Committed(*given, self.now_ms())
         except Fenced:
             world.counts["fenced"] += 1
             raise

@@ -65,7 +65,9 @@ class TimerRules:
         timer = self._known(data["timer_id"])
         due = data.get("due_at") or data["breached_at"]
         self._require(due == timer["due_at"], "it was due at another time")
-        self._require(millis(data["detected_at"]) >= millis(due), "it ended early")
+        detected = millis(data["detected_at"])
+        self._require(detected >= millis(due), "it ended early")
+        self._require(self._line.at_ms >= detected, "it was noticed before the log came so far")
         self._require(data["about"] == timer["about"], "about something else")
         del self.open[self._line.key, data["timer_id"]]
 

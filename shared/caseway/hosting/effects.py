@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from caseway.contracts.codec import Event
 from caseway.contracts.record import Draft, Record
@@ -60,7 +61,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Records since the last answer, registry events from the asked position on, and the time."""
+    """Records since the last answer, registry events from the asked position on, and what the
+    steady clock of the process says: it counts milliseconds and is never set.
+    """
 
     records: Mapping[Place, Sequence[Record]]
     registry: Sequence[tuple[Event, Registry]]
@@ -74,10 +77,18 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Append and move on, all or nothing. Answer: the offset of the last draft; doubt is thrown."""
+    """Append and move on, all or nothing. Answer: a `Committed`; doubt is thrown."""
 
     drafts: Sequence[Draft]
     positions: Mapping[Place, int]
+
+
+class Committed(NamedTuple):
+    """Offset and append time of the last draft, and the steady clock when the answer came."""
+
+    offset: int
+    at_ms: int
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from caseway.hosting.effects import (
     Backoff,
     Barrier,
     Commit,
+    Committed,
     Effect,
     Fence,
     RegistryAt,
@@ -139,6 +140,7 @@ class Shard(Generic[S]):
         self.epoch = 0
         self._next_own = 0
         self._silent_ms: int | None = None  # since when there is something without an answer
+        self._ahead_ms: int | None = None  # the steady clock less the time of the log, once known
         self._last: ShardCommitted | None = None
         self._snapshots = SnapshotWriter(self.card, self.number)
         # Settled and gone keys count: after a snapshot that was not used, this is all of them.
@@ -214,7 +216,9 @@ class Shard(Generic[S]):
         now_ms = 0
         while True:
             is_idle = not (
-                self.inbox.needs_barrier or self.inbox.is_ready(self.worker.registry_position)
+                self.inbox.needs_barrier
+                or self.inbox.is_ready(self.worker.registry_position)
+                or self._must_tell_time()
             )
             arrival: Arrival = yield Wait(
                 self.worker.registry_position,
@@ -242,12 +246,26 @@ class Shard(Generic[S]):
                 self.inbox.require_again()
                 break
         self.worker.decide_held()
-        self.worker.wake(now_ms, self.sequence + 1)
-        if not self.worker.is_worth_a_commit or self._may_stay_silent(now_ms):
+        if self._ahead_ms is not None:
+            self.worker.wake(now_ms - self._ahead_ms, self.sequence + 1)
+        if not self._must_tell_time() and (
+            not self.worker.is_worth_a_commit or self._may_stay_silent(now_ms)
+        ):
             return
-        commit, trailer = self._seal(now_ms)
-        offset: int = yield commit
-        self._accept(trailer, offset + 1)
+        commit, trailer = self._seal()
+        done: Committed = yield commit
+        self._ahead_ms = done.now_ms - done.at_ms
+        self._accept(trailer, done.offset + 1)
+
+    def _must_tell_time(self) -> bool:
+        """Whether something is to be woken and nobody knows when.
+
+        What is due is due by the log, and no clock of this machine says what time that has: it is
+        read off the answer to a commit, be it an empty one, and a clock that can't be set counts
+        on from there. The answer comes a little later, so a timer may be late by that and never
+        early.
+        """
+        return self._ahead_ms is None and self.worker.next_due_ms() is not None
 
     def _may_stay_silent(self, now_ms: int) -> bool:
         """Whether all that was heard led to nothing, and may be heard again after a crash."""
@@ -255,17 +273,19 @@ class Shard(Generic[S]):
             return False
         if self._silent_ms is None:
             self._silent_ms = now_ms
-        # A clock that goes back must not make the silence longer.
-        return 0 <= now_ms - self._silent_ms < self.limits.silence_ms
+        return now_ms - self._silent_ms < self.limits.silence_ms
 
     def _until_ms(self) -> int | None:
+        """When to look again, by the steady clock."""
+        ends: list[int] = []
         due_ms = self.worker.next_due_ms()
-        if self._silent_ms is None:
-            return due_ms
-        end_ms = self._silent_ms + self.limits.silence_ms
-        return end_ms if due_ms is None else min(due_ms, end_ms)
+        if due_ms is not None and self._ahead_ms is not None:
+            ends.append(due_ms + self._ahead_ms)
+        if self._silent_ms is not None:
+            ends.append(self._silent_ms + self.limits.silence_ms)
+        return min(ends, default=None)
 
-    def _seal(self, now_ms: int) -> tuple[Commit, ShardCommitted]:
+    def _seal(self) -> tuple[Commit, ShardCommitted]:
         own, others = self.worker.drafts()
         positions = self.inbox.positions()
         self.sequence += 1
@@ -282,11 +302,11 @@ class Shard(Generic[S]):
         )
         drafts: list[Draft] = [*others, *own, self.worker.trailer(trailer)]
         if self._unsnapped_events >= self.limits.snapshot_events:
-            drafts = [*self._snapshot(now_ms), *drafts]
+            drafts = [*self._snapshot(), *drafts]
         self._unsnapped_events += len(own)
         return Commit(drafts, positions), trailer
 
-    def _snapshot(self, now_ms: int) -> tuple[Draft, ...]:
+    def _snapshot(self) -> tuple[Draft, ...]:
         """A round of everything up to, and not with, the batch that carries it."""
         before = self._last
         assert before is not None, "events were folded, so a trailer was"
@@ -303,7 +323,7 @@ class Shard(Generic[S]):
                 greatest_ms=before.greatest_ms,
                 entries=entries,
                 states_digest=digest,
-                taken_at=instant_of(now_ms),
+                taken_at=instant_of(before.greatest_ms),
             )
 
         drafts = self._snapshots.write(self._unsnapped, self.worker.fold.committed.written, mark)

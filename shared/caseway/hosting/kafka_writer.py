@@ -46,22 +46,24 @@ class KafkaWriter:
         self._last: tuple[Place, int] | None = None  # the trailer that nobody was seen to read
         self._unreadable_since: float | None = None
 
-    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+    async def commit(
+        self, drafts: Sequence[Draft], positions: Mapping[Place, int]
+    ) -> tuple[int, int]:
         """One transaction; every send is awaited before the offsets and the end."""
         for draft in drafts:
             check_size(draft)
-        offset = await bounded(self._commit(drafts), COMMIT_S, "commit")
+        offset, at_ms = await bounded(self._commit(drafts), COMMIT_S, "commit")
         trailer = drafts[-1]
         self._last, self._unreadable_since = ((trailer.topic, trailer.partition), offset), None
-        return offset
+        return offset, at_ms
 
-    async def _commit(self, drafts: Sequence[Draft]) -> int:
+    async def _commit(self, drafts: Sequence[Draft]) -> tuple[int, int]:
         # No group offsets: the trailer holds the positions, and offsets would double the cost of
         # a commit (8.2 against 3.6 ms). They follow as a hint when the shard has nothing to do.
         await self._producer.begin_transaction()
         sent = await send_all(self._producer, self._namespace, drafts)
         await self._producer.commit_transaction()
-        return sent[-1][0]
+        return sent[-1]
 
     async def settle(self, positions: Mapping[Place, int]) -> bool:
         """Tell lag tools how far the shard has read, and look whether its last commit can be read.

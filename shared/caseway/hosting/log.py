@@ -79,10 +79,12 @@ class Writer(Protocol):
     Any `Unavailable` from `commit` means that the outcome is unknown: throw this writer away.
     """
 
-    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+    async def commit(
+        self, drafts: Sequence[Draft], positions: Mapping[Place, int]
+    ) -> tuple[int, int]:
         """Append the drafts, all or nothing; `positions` may go with them, or with `settle`.
 
-        Returns the offset of the last draft, which is the trailer on the own log.
+        Returns (offset, append time in ms) of the last draft, which is the trailer on the own log.
         """
 
     async def settle(self, positions: Mapping[Place, int]) -> bool:

@@ -71,8 +71,8 @@ class MemoryBroker:
         epoch: int,
         drafts: Sequence[Draft],
         failure: Failure | None = None,
-    ) -> int:
-        """One transaction of a writer; returns the offset of the last draft.
+    ) -> tuple[int, int]:
+        """One transaction of a writer; returns (offset, append time) of the last draft.
 
         Raises:
             Fenced: the shard has another owner.
@@ -95,7 +95,7 @@ class MemoryBroker:
             self._show(records)
         if failure is not None:
             raise Unavailable("commit: no answer")
-        return records[-1].offset
+        return records[-1].offset, records[-1].at_ms
 
     def end_open(self, service: str, shard: int, *, is_commit: bool) -> None:
         """End the transaction that this writer left open, if there is one."""

@@ -47,7 +47,7 @@ class MemoryLog:
         await asyncio.sleep(0)
         return self.broker.append(drafts)
 
-    def commit(self, writer: MemoryWriter, drafts: Sequence[Draft]) -> int:
+    def commit(self, writer: MemoryWriter, drafts: Sequence[Draft]) -> tuple[int, int]:
         """What the broker does with a transaction of this writer."""
         failure, self._failure = self._failure, None
         try:
@@ -148,7 +148,9 @@ class MemoryWriter:
         self.service, self.shard, self.epoch = service, shard, epoch
         self._is_dead = False
 
-    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+    async def commit(
+        self, drafts: Sequence[Draft], positions: Mapping[Place, int]
+    ) -> tuple[int, int]:
         """All or nothing; a failure makes this writer useless, as on the real broker."""
         if self._is_dead:
             raise Unavailable("this writer failed before; take over again")

@@ -27,6 +27,7 @@ from caseway.hosting.effects import (
     Backoff,
     Barrier,
     Commit,
+    Committed,
     Effect,
     Fence,
     RegistryAt,
@@ -72,7 +73,10 @@ class _Owned:
 
 
 class ShardRunner:
-    """Owns the shards its membership says, those in `only` if it is given, and runs them."""
+    """Owns the shards its membership says, those in `only` if it is given, and runs them.
+
+    `steady_ms` counts milliseconds from anywhere and is never set; what time it is the log says.
+    """
 
     def __init__(
         self,
@@ -80,7 +84,7 @@ class ShardRunner:
         make_shard: Callable[[int], ShardLike],
         log: Log,
         registry: RegistryReader,
-        now_ms: Callable[[], int],
+        steady_ms: Callable[[], int],
         *,
         member: str,
         only: frozenset[int] | None = None,
@@ -90,7 +94,7 @@ class ShardRunner:
         self._make_shard = make_shard
         self._log = log
         self._registry = registry
-        self._now_ms = now_ms
+        self._steady_ms = steady_ms
         self._member = member
         self._only = only
         self._linger_ms = linger_ms
@@ -207,10 +211,10 @@ class ShardRunner:
                 return await self._wait(owned, effect)
             case Commit(drafts, positions):
                 assert owned.writer is not None
-                offset = await owned.writer.commit(drafts, positions)
+                offset, at_ms = await owned.writer.commit(drafts, positions)
                 owned.positions = positions
                 owned.committed_s = time.monotonic()
-                return offset
+                return Committed(offset, at_ms, self._steady_ms())
             case Barrier():
                 return await self._registry.barrier()
             case Scan(place, start):
@@ -250,7 +254,7 @@ class ShardRunner:
             await asyncio.sleep(0)  # give the other shards of this process their turn
         arrived, owned.arrived = owned.arrived, {}
         owned.woken.clear()
-        return Arrival(arrived, fresh, self._now_ms())
+        return Arrival(arrived, fresh, self._steady_ms())
 
     async def _rest(self, owned: _Owned, wait: Wait) -> None:
         if wait.awaited_position > wait.registry_position:
@@ -258,7 +262,7 @@ class ShardRunner:
             return
         span = IDLE_S
         if wait.until_ms is not None:
-            span = min(span, max(0.0, (wait.until_ms - self._now_ms()) / 1000))
+            span = min(span, max(0.0, (wait.until_ms - self._steady_ms()) / 1000))
         try:
             async with asyncio.timeout(span):
                 await owned.woken.wait()
@@ -302,7 +306,7 @@ class ServiceRunner(ShardRunner):
         card: Card[Any],
         log: Log,
         registry: RegistryReader,
-        now_ms: Callable[[], int],
+        steady_ms: Callable[[], int],
         *,
         member: str,
         limits: Limits = Limits(),  # noqa: B008
@@ -311,6 +315,6 @@ class ServiceRunner(ShardRunner):
             return Shard(card, number, limits)
 
         super().__init__(
-            card.service, make, log, registry, now_ms, member=member, linger_ms=card.linger_ms
+            card.service, make, log, registry, steady_ms, member=member, linger_ms=card.linger_ms
         )
         self.card = card

@@ -21,7 +21,7 @@ from caseway.contracts.signing import SigningKey
 from caseway.contracts.topics import AUDIT, FIXED_TOPICS, Topic, offers
 from caseway.errors import ContractError, IntegrityError, Unavailable
 from caseway.hosting.batches import Batch, BatchReader, batch_digest
-from caseway.hosting.effects import Arrival, Commit, Fence, RegistryAt, Scan, Seek, Wait
+from caseway.hosting.effects import Arrival, Commit, Committed, Fence, RegistryAt, Scan, Seek, Wait
 from caseway.hosting.host import Life, Phase, endure
 from caseway.hosting.log import Place
 from caseway.hosting.sealing_snapshot import (
@@ -228,7 +228,7 @@ class SealingShard:
                 self._registry_position = arrival.registry[-1][1].position
             for place, records in arrival.records.items():
                 self._receive(place, records)
-            if not 0 <= now_ms - self._sealed_ms < self._interval_ms:  # or the clock went back
+            if now_ms - self._sealed_ms >= self._interval_ms:
                 yield from self._seal(now_ms)
 
     def _receive(self, place: Place, records: Sequence[Record]) -> None:
@@ -243,7 +243,7 @@ class SealingShard:
         if not self._sealer.has_growth:
             return
         assert self._genesis is not None, "a shard that works has taken over"
-        before = self._snapshot(now_ms) if self._unsnapped >= self._snapshot_checkpoints else []
+        before = self._snapshot() if self._unsnapped >= self._snapshot_checkpoints else []
         checkpoint = self._sealer.seal(self._genesis, self._key)
         assert checkpoint is not None, "it has grown"
         self._sequence += 1
@@ -259,15 +259,15 @@ class SealingShard:
             greatest_ms=self._greatest_ms,
         )
         drafts = [*before, own, self._draft("trailer", self._sequence, trailer)]
-        offset: int = yield Commit(drafts, positions)
-        self._next_own = offset + 1
+        done: Committed = yield Commit(drafts, positions)
+        self._next_own = done.offset + 1
         self._unsnapped += 1
         self.commits += 1
         self._sealed_ms = now_ms
         if not self._sealer.has_growth:
             self.oldest_ms = None
 
-    def _snapshot(self, now_ms: int) -> list[Draft]:
+    def _snapshot(self) -> list[Draft]:
         """A round of all that is sealed, without the checkpoint that goes with it."""
         self._round += 1
         self._unsnapped = 0
@@ -284,7 +284,7 @@ class SealingShard:
                 greatest_ms=self._greatest_ms,
                 entries=entries,
                 states_digest=digest,
-                taken_at=instant_of(now_ms),
+                taken_at=instant_of(self._greatest_ms),
             )
 
         return snapshot_drafts(self._sealer.remember(), mark)

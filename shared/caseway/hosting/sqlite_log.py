@@ -150,12 +150,14 @@ class SqliteWriter:
         self._read: dict[Place, int] = {}
         self._is_dead = False
 
-    async def commit(self, drafts: Sequence[Draft], positions: Mapping[Place, int]) -> int:
+    async def commit(
+        self, drafts: Sequence[Draft], positions: Mapping[Place, int]
+    ) -> tuple[int, int]:
         """Append if the epoch still is ours; positions go along, they cost next to nothing."""
         assert drafts, "a commit holds at least its trailer"
         _check_sizes(drafts)
         given = await self._write(drafts, positions)
-        return given[-1][0]
+        return given[-1]
 
     async def settle(self, positions: Mapping[Place, int]) -> bool:
         """Write down what no commit took along: mostly there is nothing, and no flush.

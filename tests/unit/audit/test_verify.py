@@ -87,7 +87,8 @@ class Scribe:
         last = self.emitter.event(f"{self.card.own.name}/{self.shard}", trailer, cause, 99)
         writer = await self.log.fence(self.card.service, self.shard)
         drafts = [*before, *own, encode(self.card.own.name, self.shard, last)]
-        self.next_own = await writer.commit(drafts, {}) + 1
+        offset, _ = await writer.commit(drafts, {})
+        self.next_own = offset + 1
 
     def _snapshot(self) -> tuple[Draft, ...]:
         def mark(round_: int, entries: int, digest: str) -> SnapshotMarked:

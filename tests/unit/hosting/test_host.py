@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from caseway.contracts.control import AgentQuarantined, CaseRedriven
+from caseway.contracts.fields import format_instant
+from caseway.contracts.record import instant_of
 from caseway.contracts.shard import CaseFaulted, CaseResumed, InputParked
 from caseway.contracts.submission import WithdrawalAdmitted
 from caseway.hosting.effects import (
@@ -100,9 +102,8 @@ async def test_a_position_stays_before_what_was_fetched_and_not_decided() -> Non
     assert await made.words() == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("later_ms", [500, -60_000])
-async def test_an_input_that_led_to_nothing_counts_as_read_after_a_while(later_ms: int) -> None:
-    """However little is said, and whatever the clock does: lag goes to zero."""
+async def test_an_input_that_led_to_nothing_counts_as_read_after_a_while() -> None:
+    """However little is said: lag goes to zero."""
     made = await world()
     await made.hear("silence")
     driven = await Driven(made).rest()
@@ -110,7 +111,7 @@ async def test_an_input_that_led_to_nothing_counts_as_read_after_a_while(later_m
     assert isinstance(wait, Wait)
     assert (wait.is_idle, wait.until_ms) == (True, made.now_ms + 500)
     assert await made.batches() == []
-    made.now_ms += later_ms
+    made.now_ms += 500
     await driven.step()
     await driven.rest()
     (batch,) = await made.batches()
@@ -817,6 +818,47 @@ async def test_a_timer_is_waited_for_rings_once_and_survives_a_takeover() -> Non
     await owner.rest()
     assert await made.words() == ["at-2000", "rung"]
     assert (await Driven(made).rest()).shard.commits == 0
+
+
+@pytest.mark.parametrize("ahead_ms", [-1_000_000_000, 3_600_000])
+async def test_time_is_the_logs_whatever_the_clock_of_the_machine_says(ahead_ms: int) -> None:
+    """An hour ahead it would ring an hour early; a timer that is set again would ring for ever."""
+    made = await world()
+    await made.hear("at-2000")
+    driven = await Driven(made, ahead_ms=ahead_ms).rest()
+    assert isinstance(driven.effect, Wait)
+    assert driven.effect.until_ms == 2_000 + ahead_ms
+    made.now_ms = 1_999
+    await driven.rest()
+    assert await made.words() == ["at-2000"]
+    made.now_ms = 2_000
+    await driven.rest()
+    assert await made.words() == ["at-2000", "rung"]
+    assert (await made.events())[-1].envelope.time == format_instant(instant_of(2_000))
+
+
+async def test_an_answer_that_comes_late_makes_a_timer_late_and_not_early() -> None:
+    made = await world()
+    await made.hear("at-2000")
+    driven = Driven(made, answer_ms=300)
+    await driven.until(Commit)
+    await driven.step()
+    assert isinstance(driven.effect, Wait)
+    assert driven.effect.until_ms == 2_300
+
+
+async def test_who_takes_over_a_timer_asks_the_log_what_time_it_is() -> None:
+    """It has heard nothing since, and the clock of this machine does not count."""
+    made = await world()
+    await made.hear("at-2000")
+    await Driven(made).rest()
+    made.now_ms = 1_500
+    owner = await Driven(made, ahead_ms=3_600_000).rest()
+    assert await made.words() == ["at-2000"]
+    assert [len(batch.records) for batch in await made.batches()] == [1, 0]
+    made.now_ms = 2_000
+    await owner.rest()
+    assert await made.words() == ["at-2000", "rung"]
 
 
 async def test_a_timer_that_was_moved_rings_at_its_last_time() -> None:

@@ -26,6 +26,7 @@ from caseway.hosting.effects import (
     Backoff,
     Barrier,
     Commit,
+    Committed,
     Effect,
     Fence,
     RegistryAt,
@@ -177,8 +178,7 @@ class World:
     """A log with its genesis, and what the shards of it are told."""
 
     def __init__(self, shards: int = SHARDS) -> None:
-        self._clock = itertools.count(1_000)
-        self.log = MemoryLog(shards, lambda: next(self._clock))
+        self.log = MemoryLog(shards, lambda: self.now_ms)
         self.registry = RegistryReader(self.log)
         self.now_ms = 1_000
         self.intake_sequence = 0
@@ -261,7 +261,11 @@ def never(_step: int, _effect: Effect) -> str:
 
 
 class Driven:
-    """Shard 0 of the toy, living on a world; `failing` says what happens at each effect."""
+    """Shard 0 of the toy, living on a world; `failing` says what happens at each effect.
+
+    The clock of its machine is `ahead_ms` ahead of the log's, and a commit takes `answer_ms` to be
+    answered.
+    """
 
     def __init__(
         self,
@@ -270,7 +274,10 @@ class Driven:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         card: Card[Tally] = CARD,
         failing: Failing = never,
+        ahead_ms: int = 0,
+        answer_ms: int = 0,
     ) -> None:
+        self.ahead_ms, self.answer_ms = ahead_ms, answer_ms
         self.world, self.limits, self.card, self.failing = world, limits, card, failing
         self.seen: list[Effect] = []
         self.steps = 0
@@ -282,6 +289,11 @@ class Driven:
         self.shard: Shard[Tally] = Shard(self.card, 0, self.limits)
         self.life = self.shard.life()
         self.effect: Effect | None = next(self.life)
+
+    @property
+    def now_ms(self) -> int:
+        """What the steady clock of its machine says."""
+        return self.world.now_ms + self.ahead_ms
 
     async def rest(self) -> Driven:
         """Live until there is nothing to do; a halted shard rests too."""
@@ -348,7 +360,9 @@ class Driven:
                 return await world.registry.barrier()
             case Commit(drafts, positions):
                 assert self.writer is not None
-                return await self.writer.commit(drafts, positions)
+                offset, at_ms = await self.writer.commit(drafts, positions)
+                world.now_ms += self.answer_ms
+                return Committed(offset, at_ms, self.now_ms)
             case Wait():
                 return await self._wait(effect)
         return None
@@ -363,7 +377,7 @@ class Driven:
             if records:
                 found[place] = records
                 self.read[place] = records[-1].offset + 1
-        return Arrival(found, world.registry.after(wait.registry_position), world.now_ms)
+        return Arrival(found, world.registry.after(wait.registry_position), self.now_ms)
 
     async def _is_quiet(self, effect: Effect) -> bool:
         if not isinstance(effect, Wait) or not effect.is_idle:
@@ -372,7 +386,7 @@ class Driven:
         return not (
             effect.awaited_position > effect.registry_position
             or world.registry.after(effect.registry_position)
-            or (effect.until_ms is not None and effect.until_ms <= world.now_ms)
+            or (effect.until_ms is not None and effect.until_ms <= self.now_ms)
             or any(world.log.read(place, at) for place, at in self.read.items())
         )
 
