@@ -33,7 +33,7 @@ from caseway.contracts.envelope import Envelope
 from caseway.contracts.record import Draft, Record
 from caseway.contracts.shard import ShardCommitted
 from caseway.errors import Fenced, Unavailable
-from caseway.hosting import kafka_transactions
+from caseway.hosting import kafka_transactions, kafka_writer
 from caseway.hosting.batches import BatchReader, batch_digest
 from caseway.hosting.kafka_log import KafkaLog
 from caseway_control.local_broker import LocalBroker
@@ -284,15 +284,15 @@ def judge(bootstrap: str, namespace: str, committer: Committer, outcome: Outcome
 @contextmanager
 def client_with(*, stock: bool) -> Iterator[None]:
     """The client as released or as we teach it, with batches that are easy to tear."""
-    before = (adapter._BATCH_BYTES, adapter.COMMIT_S, kafka_transactions.use_newest)
-    adapter._BATCH_BYTES, adapter.COMMIT_S = _BATCH_BYTES, _COMMIT_S
+    before = (adapter._BATCH_BYTES, kafka_writer.COMMIT_S, kafka_transactions.use_newest)
+    adapter._BATCH_BYTES, kafka_writer.COMMIT_S = _BATCH_BYTES, _COMMIT_S
     if stock:
         aiokafka_sender.EndTxnHandler = _STOCK_HANDLER
         kafka_transactions.use_newest = _use_oldest
     try:
         yield
     finally:
-        adapter._BATCH_BYTES, adapter.COMMIT_S, kafka_transactions.use_newest = before
+        adapter._BATCH_BYTES, kafka_writer.COMMIT_S, kafka_transactions.use_newest = before
         kafka_transactions.teach()
 
 
