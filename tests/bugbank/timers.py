@@ -30,8 +30,8 @@ DEFECTS = (
         (
             Edit(
                 Shard._reset,
-                "self._ahead_ms: int | None = None",
-                "self._ahead_ms: int | None = 0",
+                "self._told: Committed | None = None",
+                "self._told: Committed | None = Committed(0, 0, 0)",
             ),
         ),
     ),
@@ -39,7 +39,7 @@ DEFECTS = (
         "time-not-asked-for",
         "Who takes over waits for its next commit to learn what time it is, be it never.",
         "stuck",
-        (Edit(Shard._must_tell_time, "self._ahead_ms is None and", "False and"),),
+        (Edit(Shard._must_tell_time, "return True", "return False"),),
     ),
     Defect(
         "timer-fires-twice",

@@ -90,6 +90,11 @@ class Committed(NamedTuple):
     at_ms: int
     now_ms: int
 
+    @property
+    def ahead_ms(self) -> int:
+        """The steady clock less the time of the log."""
+        return self.now_ms - self.at_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:

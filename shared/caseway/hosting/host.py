@@ -68,6 +68,8 @@ class Limits:
     # What was heard and led to nothing goes with the next commit, or alone after this: half of
     # what approval hears of a case needs no answer, and a commit wakes every reader of its log.
     silence_ms: int = 500
+    # What a commit told of the time holds for so long; a bad quartz is some 10 ms off by then.
+    time_ms: int = 60_000
 
 
 class ShardLike(Protocol):
@@ -140,7 +142,7 @@ class Shard(Generic[S]):
         self.epoch = 0
         self._next_own = 0
         self._silent_ms: int | None = None  # since when there is something without an answer
-        self._ahead_ms: int | None = None  # the steady clock less the time of the log, once known
+        self._told: Committed | None = None  # by the last commit: what time it is
         self._last: ShardCommitted | None = None
         self._snapshots = SnapshotWriter(self.card, self.number)
         # Settled and gone keys count: after a snapshot that was not used, this is all of them.
@@ -218,7 +220,7 @@ class Shard(Generic[S]):
             is_idle = not (
                 self.inbox.needs_barrier
                 or self.inbox.is_ready(self.worker.registry_position)
-                or self._must_tell_time()
+                or self._must_tell_time(now_ms)
             )
             arrival: Arrival = yield Wait(
                 self.worker.registry_position,
@@ -246,26 +248,32 @@ class Shard(Generic[S]):
                 self.inbox.require_again()
                 break
         self.worker.decide_held()
-        if self._ahead_ms is not None:
-            self.worker.wake(now_ms - self._ahead_ms, self.sequence + 1)
-        if not self._must_tell_time() and (
+        must_tell_time = self._must_tell_time(now_ms)
+        if not must_tell_time and self._told is not None:
+            self.worker.wake(now_ms - self._told.ahead_ms, self.sequence + 1)
+        if not must_tell_time and (
             not self.worker.is_worth_a_commit or self._may_stay_silent(now_ms)
         ):
             return
         commit, trailer = self._seal()
-        done: Committed = yield commit
-        self._ahead_ms = done.now_ms - done.at_ms
-        self._accept(trailer, done.offset + 1)
+        self._told = yield commit
+        self._accept(trailer, self._told.offset + 1)
 
-    def _must_tell_time(self) -> bool:
-        """Whether something is to be woken and nobody knows when.
+    def _must_tell_time(self, now_ms: int) -> bool:
+        """Whether something is to be woken, and nobody knows well enough whether it is time.
 
         What is due is due by the log, and no clock of this machine says what time that has: it is
         read off the answer to a commit, be it an empty one, and a clock that can't be set counts
-        on from there. The answer comes a little later, so a timer may be late by that and never
-        early.
+        on from there, for a while. The answer comes a little later, so a timer may be late by that
+        and is never early.
         """
-        return self._ahead_ms is None and self.worker.next_due_ms() is not None
+        due_ms = self.worker.next_due_ms()
+        if due_ms is None:
+            return False
+        if self._told is None:
+            return True
+        is_old = now_ms - self._told.now_ms >= self.limits.time_ms
+        return is_old and now_ms - self._told.ahead_ms >= due_ms
 
     def _may_stay_silent(self, now_ms: int) -> bool:
         """Whether all that was heard led to nothing, and may be heard again after a crash."""
@@ -279,8 +287,8 @@ class Shard(Generic[S]):
         """When to look again, by the steady clock."""
         ends: list[int] = []
         due_ms = self.worker.next_due_ms()
-        if due_ms is not None and self._ahead_ms is not None:
-            ends.append(due_ms + self._ahead_ms)
+        if due_ms is not None and self._told is not None:
+            ends.append(due_ms + self._told.ahead_ms)
         if self._silent_ms is not None:
             ends.append(self._silent_ms + self.limits.silence_ms)
         return min(ends, default=None)

@@ -847,6 +847,26 @@ async def test_an_answer_that_comes_late_makes_a_timer_late_and_not_early() -> N
     assert driven.effect.until_ms == 2_300
 
 
+@pytest.mark.parametrize("drift_ms", [400, -400])
+async def test_a_clock_that_goes_wrong_is_asked_of_the_log_before_anything_is_early(
+    drift_ms: int,
+) -> None:
+    """In two days without a commit a bad quartz is seconds off."""
+    made = await world()
+    await made.hear("at-200000")
+    driven = await Driven(made).rest()
+    driven.ahead_ms += drift_ms
+    made.now_ms = 199_700
+    await driven.rest()
+    made.now_ms = 199_999
+    await driven.rest()
+    assert await made.words() == ["at-200000"]
+    made.now_ms = 200_000 + max(0, -drift_ms)
+    await driven.rest()
+    assert await made.words() == ["at-200000", "rung"]
+    assert (await made.events())[-1].envelope.time >= format_instant(instant_of(200_000))
+
+
 async def test_who_takes_over_a_timer_asks_the_log_what_time_it_is() -> None:
     """It has heard nothing since, and the clock of this machine does not count."""
     made = await world()
