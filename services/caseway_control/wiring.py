@@ -189,7 +189,9 @@ class Engine:
 
     def _readiness(self) -> Health:
         told = {runner.service: runner.is_told for runner in self._runners}
-        return judge_readiness(self.readings(), told, now_ms(), self._settings.stall_s)
+        return judge_readiness(
+            self.readings(), told, self._registry.silent_s, now_ms(), self._settings.stall_s
+        )
 
 
 @asynccontextmanager

@@ -118,6 +118,22 @@ class GateRules:
         self._require(data["role"] in roles, "I08 delegation", f"{data['to']} lacks the role")
         self._require(data["to"] not in gate.apart, "I07 four eyes", f"{data['to']} prepared it")
         gate.gave_away.add((data["by"], data["role"]))
+        self._require(self._is_filled(gate, gate.roles), "I08 delegation", "too few are left")
+
+    def _is_filled(
+        self, gate: Gate, roles: tuple[str, ...], taken: frozenset[str] = frozenset()
+    ) -> bool:
+        """Whether each of these roles has a person of its own who may still decide."""
+        if not roles:
+            return True
+        able = (
+            person
+            for person in (f"person:{name}" for name in self._public.roles)
+            if person not in gate.apart | taken
+            and (person, roles[0]) not in gate.gave_away
+            and roles[0] in self._roles(person)
+        )
+        return any(self._is_filled(gate, roles[1:], taken | {person}) for person in able)
 
     def _decided(self, name: tuple[str, str, int], data: dict[str, Any]) -> None:
         gate = self.gates[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from bisect import bisect_right
 
 from caseway.contracts.codec import Event, decode
@@ -30,11 +31,20 @@ class RegistryReader:
         self._positions: list[int] = []
         self._lock = asyncio.Lock()
         self._grew = asyncio.Event()
+        self._answered_s = time.monotonic()
 
     @property
     def current(self) -> Registry:
         """The newest view."""
         return self._entries[-1][1] if self._entries else Registry()
+
+    @property
+    def silent_s(self) -> float:
+        """For how long the log has answered no question about its end; `watch` asks all the time.
+
+        A reader at rest can't tell a log without news from one that is gone.
+        """
+        return time.monotonic() - self._answered_s
 
     @property
     def grew(self) -> asyncio.Event:
@@ -58,6 +68,7 @@ class RegistryReader:
     async def barrier(self) -> int:
         """A position not smaller than the registry's end was when this was called."""
         end = await self._log.end(_PLACE)
+        self._answered_s = time.monotonic()
         if end > self._next:
             await self._read_to(end)
         return self.current.position

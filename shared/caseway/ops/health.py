@@ -43,14 +43,25 @@ class Health:
 
 
 def judge_readiness(
-    readings: Iterable[ShardReading], joined: Mapping[str, bool], now_ms: int, stall_s: int
+    readings: Iterable[ShardReading],
+    joined: Mapping[str, bool],
+    silent_s: float,
+    now_ms: int,
+    stall_s: int,
 ) -> Health:
-    """Ready when every service knows its shards, and each of those runs and progresses."""
+    """Ready when the log answers, every service knows its shards, and each of those runs and
+    progresses. `silent_s` is for how long the log has not answered.
+    """
     problems = [
         f"{service}: has not been told its shards yet; is the broker reachable?"
         for service, is_joined in joined.items()
         if not is_joined
     ]
+    if silent_s > stall_s:
+        problems.append(
+            f"the log has not answered for {silent_s:.0f} s; at most {stall_s} s are allowed; "
+            "is the broker reachable?"
+        )
     for reading in readings:
         name = f"{reading.service}/{reading.shard}"
         age_s = (now_ms - reading.progress_ms) / 1000

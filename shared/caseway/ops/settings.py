@@ -187,7 +187,7 @@ class Settings(BaseModel):
     )
     stall_s: Annotated[int, Field(ge=2, le=3600)] = Field(
         10,
-        description="A shard that has not looked around for so long is not ready.",
+        description="Not ready: a shard that has not looked around, or a log silent, for so long.",
         json_schema_extra=_in("seconds"),
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -15,8 +15,8 @@ from caseway.ops.metrics import ShardReading
 RUNNING = ShardReading("router", 0, "running", progress_ms=100_000)
 
 
-def judge(*readings: ShardReading, joined: bool = True) -> Health:
-    return judge_readiness(readings, {"router": joined}, 101_000, 10)
+def judge(*readings: ShardReading, joined: bool = True, silent_s: float = 1.0) -> Health:
+    return judge_readiness(readings, {"router": joined}, silent_s, 101_000, 10)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,12 @@ def test_a_shard_that_does_not_run_is_not_ready(reading: ShardReading, says: str
 
 def test_running_shards_are_ready() -> None:
     assert judge(RUNNING) == Health(True)
+
+
+def test_shards_at_rest_are_not_ready_when_the_log_is_gone() -> None:
+    health = judge(RUNNING, silent_s=12.0)
+    assert not health.is_well
+    assert "the log has not answered for 12 s" in health.text()
 
 
 def test_a_process_without_shards_is_ready_once_it_was_told_so() -> None:
