@@ -31,6 +31,7 @@ class People:
         self.desk = Desk()
         self._ways = dict(world.plan.people)
         self._chance = world.chance.stream("people")
+        self._handovers = world.chance.stream("handovers")
         self._sent_back: Counter[str] = Counter()
         self._polls = 0
 
@@ -97,6 +98,9 @@ class People:
                 self._after(who, self._consider, who, key, replace(gate))
                 if self._way(who) == "absent" and self._chance.random() < 0.3:
                     self.world.at(self._chance.randint(MINUTE, HOUR), self._hand_on, who, key)
+        if len(gate.roles) > 1 and self._handovers.random() < 0.4:  # nobody wants it
+            for who in (who for role in gate.roles for who in self._holders(role)):
+                self.world.at(self._handovers.randint(1_000, MINUTE), self._hand_on, who, key)
         if self.world.faults.strikes("intruder"):
             self.world.at(self._chance.randint(MINUTE, HOUR), self._intrude, key, gate)
 
@@ -139,6 +143,10 @@ class People:
             return
         alike = [other for role in PEOPLE[who] for other in self._holders(role)]
         to = self._chance.choice(alike if self._chance.random() < 0.5 else list(PEOPLE))
+        if len(gate.roles) > 1 and self._handovers.random() < 0.7:
+            # To whom it would be the second role: then the rung may lack a person.
+            both = [other for other in alike if set(gate.roles) <= set(PEOPLE[other])]
+            to = self._handovers.choice(both or [to])
         fields = {"gate_id": key[1], "revision": gate.revision, "to": to, "reason": "away"}
         self.post.decide(f"person:{who}", "gate.delegate", key[0], **fields)
 
