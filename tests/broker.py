@@ -100,8 +100,7 @@ def any_broker(directory: Path) -> Iterator[Broker]:
         finally:
             container.stop()
         return
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        _missing("no Kafka to test on: run Docker, or install Java 17 and Maven")
+    demand_jars("no Kafka to test on: run Docker, or install Java 17 and Maven")
     try:
         broker = LocalBroker(directory)
         broker.start()
@@ -120,6 +119,12 @@ def _docker_answers() -> bool:
         return False
     asked = subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False)
     return asked.returncode == 0
+
+
+def demand_jars(reason: str) -> None:
+    """For a test that starts the broker's jars itself, to kill it or to give it settings."""
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        _missing(reason)
 
 
 def _missing(reason: str) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
 
 from caseway_control.fleet import Fleet
 from caseway_control.local_broker import LocalBroker
-from tests.broker import _missing
+from tests.broker import demand_jars
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
@@ -28,8 +27,7 @@ async def until(fleet: Fleet, *, is_ready: bool) -> str:
 async def test_a_broker_that_is_gone_is_noticed_by_services_at_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        _missing("a broker that can be killed needs Java 17 and Maven")
+    demand_jars("a broker that can be killed needs Java 17 and Maven")
     with LocalBroker(tmp_path / "broker") as broker:
         fleet = Fleet(tmp_path / "fleet", broker.bootstrap, "outage")
         environment = fleet.environment() | {"CASEWAY_STALL_S": "2"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
-from tests.broker import _missing
+from tests.broker import demand_jars
 from tests.chaos.gauges import FREEZE, KILLS, OUTAGE, Gauges, Stall, Takeover
 from tests.chaos.plan import Plan
 from tests.chaos.run import chaos
@@ -33,8 +32,7 @@ SHORT = {
 @pytest.mark.postgres
 @pytest.mark.timeout(600)
 async def test_every_accepted_case_closes_once_through_everything_at_once(tmp_path: Path) -> None:
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        _missing("a broker that can be killed needs Java 17 and Maven")
+    demand_jars("a broker that can be killed needs Java 17 and Maven")
     seed = random.randrange(10**6)
     plan = Plan(seed=seed, **SHORT)
     said = sys.stderr.write

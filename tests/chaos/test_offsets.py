@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from caseway_control.local_broker import LocalBroker
-from tests.broker import _missing
+from tests.broker import demand_jars
 from tests.chaos.offsets import RETENTION, known, spoil
 
 
@@ -20,8 +19,7 @@ from tests.chaos.offsets import RETENTION, known, spoil
 async def test_offsets_are_moved_and_deleted_where_they_are_kept_for_a_minute(
     tmp_path: Path,
 ) -> None:
-    if shutil.which("java") is None or shutil.which("mvn") is None:
-        _missing("a broker with settings of its own needs Java 17 and Maven")
+    demand_jars("a broker with settings of its own needs Java 17 and Maven")
     with LocalBroker(tmp_path, properties=RETENTION) as broker:
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
         await admin.start()

@@ -90,6 +90,9 @@ class Writer(Protocol):
     async def settle(self, positions: Mapping[Place, int]) -> bool:
         """The shard has nothing to do: tell lag tools how far it has read (the trailer, not this,
         is what counts), and say whether its last commit can be read. If not, ask again.
+
+        Raises:
+            Unavailable: as for a commit; also when nobody could read that commit for too long.
         """
 
     async def close(self) -> None:
